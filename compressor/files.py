@@ -49,7 +49,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 def replace_folder(source: Path, target: Path) -> None:
-    """Rename ``source`` to ``target``; an older ``target`` is removed only once the new one stands."""
+    """Rename ``source`` to ``target``; an older ``target`` goes only once the new one stands."""
     if not target.exists():
         source.replace(target)
         return

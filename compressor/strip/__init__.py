@@ -1,0 +1,1 @@
+"""Structure and couplings to a smaller network, with proof."""

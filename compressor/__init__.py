@@ -1,0 +1,46 @@
+"""Train a vision network sparse, strip it physically, prove it, export it, time it."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from compressor.couplings.trace import trace
+    from compressor.errors import CompressorError
+    from compressor.pipeline import run_recipe
+    from compressor.recipe import Recipe, load_recipe
+    from compressor.strip.apply import apply
+    from compressor.strip.plan import StripPlan, make_plan
+    from compressor.structure import Path, Structure
+
+__all__ = [
+    "CompressorError",
+    "Path",
+    "Recipe",
+    "StripPlan",
+    "Structure",
+    "apply",
+    "load_recipe",
+    "make_plan",
+    "run_recipe",
+    "trace",
+]
+
+_HOMES = {
+    "CompressorError": "compressor.errors",
+    "Path": "compressor.structure",
+    "Recipe": "compressor.recipe",
+    "StripPlan": "compressor.strip.plan",
+    "Structure": "compressor.structure",
+    "apply": "compressor.strip.apply",
+    "load_recipe": "compressor.recipe",
+    "make_plan": "compressor.strip.plan",
+    "run_recipe": "compressor.pipeline",
+    "trace": "compressor.couplings.trace",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used: torch and ONNX take seconds."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'compressor' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,0 +1,173 @@
+"""Couplings: sets of tensor slices that must shrink together, unit by unit.
+
+A unit is one index of a coupling: a channel everywhere it appears. Training ranks units, stripping
+removes units, and both read the same members, so they cannot disagree on what a unit is.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from compressor.errors import StructureError
+from compressor.structure import Structure
+
+Kind = Literal["filter", "bias", "scale", "shift", "statistic", "input"]
+"""What a member holds of a unit.
+
+The unit's ``filter`` and ``bias`` in a layer that produces it, its ``scale`` and ``shift`` in a
+norm, its running ``statistic`` there (or anything else that leaves a zero channel at zero, like the
+slope of a PReLU), and the slice of a consuming layer's weight that reads it (``input``).
+"""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One axis of one tensor along which the units of a coupling lie.
+
+    Attributes:
+        tensor: Name of the parameter or buffer, as in ``state_dict``.
+        axis: The axis.
+        index: int64, shape ``(units, block)``: the positions that belong to each unit. A block is
+            wider than one where a channel is flattened into several positions.
+        kind: What is stored there.
+    """
+
+    tensor: str
+    axis: int
+    index: Tensor
+    kind: Kind
+
+    def rows(self, tensor: Tensor) -> Tensor:
+        """Slices of ``tensor`` that belong to each unit, a copy, shape ``(units, entries)``."""
+        moved = tensor.movedim(self.axis, 0)
+        return moved[self.index.to(tensor.device)].flatten(1)
+
+    def add_rows_(self, tensor: Tensor, rows: Tensor, alpha: float) -> None:
+        """Add ``alpha * rows`` (shape ``(units, entries)``) to the slices of ``tensor``."""
+        moved = tensor.movedim(self.axis, 0)
+        flat = self.index.flatten().to(tensor.device)
+        moved.index_add_(0, flat, rows.reshape(len(flat), *moved.shape[1:]), alpha=alpha)
+
+    def zero_(self, tensor: Tensor, units: Tensor) -> None:
+        """Set the slices of the given units (bool, shape ``(units,)``) to zero."""
+        positions = self.index[units].flatten().to(tensor.device)
+        tensor.movedim(self.axis, 0)[positions] = 0
+
+
+@dataclass(frozen=True)
+class Coupling:
+    """Slices that shrink together.
+
+    Attributes:
+        name: Name of the first layer that produces the units; unique in a network.
+        num_units: How many units there are.
+        members: All slices.
+    """
+
+    name: str
+    num_units: int
+    members: tuple[Member, ...]
+
+    def of_kind(self, *kinds: Kind) -> tuple[Member, ...]:
+        """The members of these kinds."""
+        return tuple(member for member in self.members if member.kind in kinds)
+
+
+@dataclass(frozen=True)
+class FrozenCoupling:
+    """Units that cannot be removed, and why."""
+
+    name: str
+    num_units: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Couplings:
+    """All couplings of one network: those that may shrink, and those that may not."""
+
+    free: tuple[Coupling, ...]
+    frozen: tuple[FrozenCoupling, ...] = ()
+
+    @property
+    def num_units(self) -> int:
+        """Units that may be removed."""
+        return sum(coupling.num_units for coupling in self.free)
+
+    def freeze(self, reasons: Mapping[str, str]) -> "Couplings":
+        """The same couplings with those named in ``reasons`` frozen."""
+        frozen = tuple(
+            FrozenCoupling(coupling.name, coupling.num_units, reasons[coupling.name])
+            for coupling in self.free
+            if coupling.name in reasons
+        )
+        free = tuple(coupling for coupling in self.free if coupling.name not in reasons)
+        return Couplings(free, self.frozen + frozen)
+
+    def everything(self) -> Structure:
+        """The structure that keeps every unit."""
+        return Structure({c.name: torch.ones(c.num_units, dtype=torch.bool) for c in self.free})
+
+
+def named_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers by name; a shared one stands under each of its names."""
+    return {
+        **dict(model.named_parameters(remove_duplicate=False)),
+        **dict(model.named_buffers(remove_duplicate=False)),
+    }
+
+
+def gather(tensors: Mapping[str, Tensor], members: tuple[Member, ...]) -> Tensor:
+    """The slices of several members side by side, shape ``(units, entries)``, a copy."""
+    return torch.cat([member.rows(tensors[member.tensor].detach()) for member in members], dim=1)
+
+
+def unit_norms(tensors: Mapping[str, Tensor], members: tuple[Member, ...]) -> Tensor:
+    """2-norm of each unit over all given members together, shape ``(units,)``."""
+    return torch.linalg.vector_norm(gather(tensors, members), dim=1)
+
+
+def check_fit(couplings: Couplings, structure: Structure) -> None:
+    """Raise unless ``structure`` has one entry per unit of each coupling and empties none.
+
+    Raises:
+        StructureError: Names the first coupling that does not fit.
+    """
+    names = {coupling.name for coupling in couplings.free}
+    if strangers := set(structure.keep) - names:
+        raise StructureError(
+            f"{min(strangers)}: the structure names a coupling that the network does not have. "
+            "Use the structure with the network it was trained on."
+        )
+    for coupling in couplings.free:
+        kept = structure.keep.get(coupling.name)
+        if kept is None or kept.numel() != coupling.num_units:
+            found = "none" if kept is None else str(kept.numel())
+            raise StructureError(
+                f"{coupling.name}: the structure is for {found} of its {coupling.num_units} units. "
+                "Use the structure with the network it was trained on."
+            )
+        if not kept.any():
+            raise StructureError(
+                f"{coupling.name}: the structure keeps none of its {coupling.num_units} units. "
+                "Keep at least one, or raise strip.floor_share."
+            )
+
+
+@torch.no_grad()
+def mask_(model: nn.Module, couplings: Couplings, structure: Structure) -> None:
+    """Zero every member of every unit that is left out, in place.
+
+    Filters, biases, scales, shifts and the slices that read the unit become zero, so the unit
+    contributes exactly nothing. Running statistics stay: with zero scale they have no say.
+    """
+    check_fit(couplings, structure)
+    tensors = named_tensors(model)
+    for coupling in couplings.free:
+        removed = ~structure.keep[coupling.name]
+        for member in coupling.members:
+            if member.kind != "statistic":
+                member.zero_(tensors[member.tensor], removed)

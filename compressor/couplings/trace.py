@@ -1,0 +1,213 @@
+"""A model and an example input -> its couplings, through torch-pruning's dependency graph.
+
+The only file that knows torch-pruning. What it must guard against, since the library does not:
+tracing leaves a model in eval mode and can edit it (so a copy is traced), it needs gradients on
+every parameter, it may not come back (so it has a time budget), and it fails with errors of its own
+kind (so each becomes one line that names the part of the network where it happened).
+"""
+
+import copy
+import ctypes
+import threading
+import warnings
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from compressor.couplings.axes import LayerAxes, axes_of, is_depthwise
+from compressor.couplings.check import check_couplings
+from compressor.couplings.coupling import Coupling, Couplings, FrozenCoupling, Member
+from compressor.errors import CouplingError
+
+TRACE_SECONDS = 60.0
+"""Default time budget; every network that can be traced took under a tenth of it when measured."""
+
+Answer = TypeVar("Answer")
+
+
+def trace(model: nn.Module, example: Tensor, *, seconds: float = TRACE_SECONDS) -> Couplings:
+    """Couplings of ``model``, checked; the model itself is not touched.
+
+    Args:
+        model: Any module that takes one tensor and whose parameters are all used.
+        example: Input batch, shape ``(images, ...)``.
+        seconds: Time budget.
+
+    Raises:
+        CouplingError: The network cannot be run or traced, or not in time, or its couplings
+            contradict each other.
+    """
+    twin = copy.deepcopy(model).requires_grad_(True)
+    place = _Place()
+    couplings = _within(seconds, place, lambda: _trace(twin, example, place))
+    check_couplings(couplings, twin)
+    return couplings
+
+
+@dataclass
+class _Place:
+    """Where tracing is, for messages."""
+
+    name: str = "the forward pass"
+
+
+@dataclass
+class _Group:
+    """Slices found from one root layer: per (module, output or input side) positions and units."""
+
+    root: str
+    num_units: int
+    parts: list[tuple[str, bool, list[int], list[int]]] = field(default_factory=list)
+    reason: str | None = None
+
+
+def _trace(model: nn.Module, example: Tensor, place: _Place) -> Couplings:
+    names = {module: name for name, module in model.named_modules()}
+    groups = _groups(model, example, names, place)
+    free, frozen = [], []
+    for group in groups:
+        place.name = group.root
+        reason = group.reason or _refusal(model, group)
+        if reason:
+            frozen.append(FrozenCoupling(group.root, group.num_units, reason))
+        else:
+            free.append(Coupling(group.root, group.num_units, tuple(_members(model, group))))
+    return Couplings(tuple(free), tuple(frozen))
+
+
+def _groups(
+    model: nn.Module, example: Tensor, names: dict[nn.Module, str], place: _Place
+) -> list[_Group]:
+    import torch_pruning
+
+    graph = torch_pruning.DependencyGraph()
+    with warnings.catch_warnings(), torch.enable_grad():
+        warnings.simplefilter("ignore")  # the library's, on what it does with bare parameters
+        graph.build_dependency(model, example_inputs=example, verbose=False)
+        # In the model's own order, so that a coupling is named after its first layer.
+        roots = [
+            module
+            for module in names
+            if isinstance(module, nn.modules.conv._ConvNd | nn.Linear)
+            and module in graph.module2node
+        ]
+        groups: list[_Group] = []
+        seen: set[str] = set()
+        for module in roots:
+            place.name = names[module]
+            if place.name not in seen:
+                groups.append(_group(graph, module, names))
+                seen.update(name for name, is_output, _, _ in groups[-1].parts if is_output)
+                seen.add(place.name)
+    return groups
+
+
+def _group(graph: Any, root: nn.Module, names: dict[nn.Module, str]) -> _Group:
+    num_units = graph.get_out_channels(root)
+    pruner = graph.get_pruner_of_module(root)
+    found = graph.get_pruning_group(root, pruner.prune_out_channels, list(range(num_units)))
+    group = _Group(names[root], num_units)
+    for item in found.items:
+        node, positions = item.dep.target, item.idxs
+        is_output = graph.is_out_channel_pruning_fn(item.dep.handler)
+        if is_output and not node.outputs:
+            group.reason = "these channels are an output of the network"
+        if isinstance(node.module, nn.Parameter):
+            group.reason = f"a bare parameter ({node.name}) runs along these channels"
+        elif node.module in names:
+            group.parts.append((names[node.module], is_output, positions, item.root_idxs))
+    return group
+
+
+def _refusal(model: nn.Module, group: _Group) -> str | None:
+    """Why this group cannot be cut, or None."""
+    for name, is_output, positions, units in group.parts:
+        layer = model.get_submodule(name)
+        axes = axes_of(layer)
+        if axes is None:
+            return f"{name} is a {type(layer).__name__}, which cannot be cut yet"
+        if reason := axes.refuse(layer):
+            return f"{name} is a {reason}, which cannot be cut yet"
+        if is_output and len(positions) != len(set(units)):
+            return f"{name} produces several channels for one unit"
+    return None
+
+
+def _members(model: nn.Module, group: _Group) -> list[Member]:
+    members: dict[tuple[str, int], Member] = {}
+    for name, is_output, positions, units in group.parts:
+        layer = model.get_submodule(name)
+        axes = axes_of(layer)
+        assert axes is not None
+        index = _blocks(positions, units, group)
+        for slot in _slots(layer, axes, is_output):
+            if getattr(layer, slot.attribute, None) is not None:
+                tensor = f"{name}.{slot.attribute}" if name else slot.attribute
+                members[tensor, slot.axis] = Member(tensor, slot.axis, index, slot.kind)
+    return list(members.values())
+
+
+def _slots(layer: nn.Module, axes: LayerAxes, is_output: bool) -> tuple[Any, ...]:
+    # Layers that pass channels through, norms and depthwise convolutions, have one side only.
+    one_sided = not axes.inputs or is_depthwise(layer)
+    return axes.outputs if is_output or one_sided else axes.inputs
+
+
+def _blocks(positions: list[int], units: list[int], group: _Group) -> Tensor:
+    blocks: dict[int, list[int]] = defaultdict(list)
+    for position, unit in zip(positions, units, strict=True):
+        blocks[unit].append(position)
+    sizes = {len(block) for block in blocks.values()}
+    if len(blocks) != group.num_units or len(sizes) != 1:
+        raise CouplingError(
+            f"{group.root}: its {group.num_units} channels do not divide evenly over a layer that "
+            "reads them. Reshape by whole channels, or keep this layer out of stripping."
+        )
+    return torch.tensor([sorted(blocks[unit]) for unit in range(group.num_units)])
+
+
+def _within(seconds: float, place: _Place, work: Callable[[], Answer]) -> Answer:
+    """Run ``work`` in a thread of its own, and stop it when its time is over."""
+    answers: list[Answer] = []
+    failures: list[BaseException] = []
+
+    def body() -> None:
+        try:
+            answers.append(work())
+        except BaseException as failure:  # noqa: BLE001  carried to the caller's thread below
+            failures.append(failure)
+
+    thread = threading.Thread(target=body, name="trace", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        _interrupt(thread)
+        raise CouplingError(
+            f"Tracing the network took more than {seconds:g} s and was stopped at {place.name}. "
+            "Simplify that module, or give tracing more time."
+        )
+    if failures:
+        raise _as_coupling_error(failures[0], place) from failures[0]
+    return answers[0]
+
+
+def _interrupt(thread: threading.Thread) -> None:
+    """Make ``thread`` raise SystemExit at its next Python instruction."""
+    assert thread.ident is not None
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(
+        ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit)
+    )
+
+
+def _as_coupling_error(failure: BaseException, place: _Place) -> CouplingError:
+    if isinstance(failure, CouplingError):
+        return failure
+    first_line = (str(failure).strip().splitlines() or ["no message"])[0]
+    return CouplingError(
+        f"The network cannot be traced: {type(failure).__name__} at {place.name}: {first_line}. "
+        "Check that it runs on its example input and that its forward is plain tensor code."
+    )

@@ -1,0 +1,108 @@
+"""The masked network against the stripped one: figures, not belief."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from compressor.couplings.coupling import Couplings, mask_
+from compressor.errors import CheckError
+from compressor.strip.apply import apply
+from compressor.strip.plan import make_plan
+from compressor.structure import Structure
+
+FP32_BOUND = 1e-5
+FP64_BOUND = 1e-10
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """How far the outputs of the stripped network are from those of the masked one.
+
+    A difference is relative: the largest absolute one over the largest absolute output.
+
+    Attributes:
+        max_rel_diff_fp32: Largest over all inputs in float32.
+        max_rel_diff_fp64: Largest over all inputs in float64.
+        inputs: Number of inputs (images) compared.
+        output_spread: Standard deviation of the masked outputs over the images, relative to the
+            largest output; zero would make the comparison empty.
+    """
+
+    max_rel_diff_fp32: float
+    max_rel_diff_fp64: float
+    inputs: int
+    output_spread: float
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON value, with the bounds it was held against."""
+        return {**asdict(self), "bound_fp32": FP32_BOUND, "bound_fp64": FP64_BOUND}
+
+    def check(self) -> None:
+        """Raise unless both differences are within their bounds and the outputs vary.
+
+        Raises:
+            CheckError: Names the figure and the bound.
+        """
+        # Written so that a NaN fails too.
+        if not self.output_spread > 0:
+            raise CheckError(
+                "The certificate is empty: the masked network gives the same output for every "
+                "image. Train it before stripping."
+            )
+        for name, bound in (("max_rel_diff_fp32", FP32_BOUND), ("max_rel_diff_fp64", FP64_BOUND)):
+            figure = getattr(self, name)
+            if not figure <= bound:
+                raise CheckError(
+                    f"The stripped network is not the masked one: {name} is {figure:.3g}, the "
+                    f"bound {bound:g}. Freeze the couplings named by inspect, and report this."
+                )
+
+
+@torch.no_grad()
+def certify(
+    model: nn.Module, couplings: Couplings, structure: Structure, batches: Sequence[Tensor]
+) -> Certificate:
+    """Compare ``model`` masked with ``model`` stripped, in float32 and float64, in eval mode.
+
+    Args:
+        model: The trained network; not touched.
+        couplings: Its couplings.
+        structure: What is kept.
+        batches: Inputs, each of shape ``(images, ...)``, float32.
+    """
+    worst, spread = {}, 0.0
+    for dtype in (torch.float32, torch.float64):
+        dense = copy.deepcopy(model).to(dtype).eval()
+        slim = apply(make_plan(dense, couplings, structure), dense).eval()
+        mask_(dense, couplings, structure)
+        pairs = [(dense(batch.to(dtype)), slim(batch.to(dtype))) for batch in batches]
+        worst[dtype] = max(relative_difference(masked, stripped) for masked, stripped in pairs)
+        spread = max(_spread(masked) for masked, _ in pairs)
+    return Certificate(
+        max_rel_diff_fp32=worst[torch.float32],
+        max_rel_diff_fp64=worst[torch.float64],
+        inputs=sum(len(batch) for batch in batches),
+        output_spread=spread,
+    )
+
+
+def relative_difference(expected: Tensor, found: Tensor) -> float:
+    """Largest absolute difference over the largest absolute expected value; same shapes."""
+    if expected.shape != found.shape:
+        raise CheckError(
+            f"The outputs have shapes {tuple(expected.shape)} and {tuple(found.shape)}. "
+            "The plan removed channels of the network's output; report this."
+        )
+    scale = expected.abs().max().clamp_min(torch.finfo(expected.dtype).tiny)
+    return float((expected - found).abs().max() / scale)
+
+
+def _spread(outputs: Tensor) -> float:
+    if len(outputs) < 2:
+        return 0.0
+    scale = outputs.abs().max().clamp_min(torch.finfo(outputs.dtype).tiny)
+    return float(outputs.std(dim=0).max() / scale)

@@ -1,0 +1,149 @@
+"""Structure and Path: what training hands to everything that comes after it.
+
+A structure says which units are kept. A path says in which order, and when, the units entered, so
+that any budget is a slice of one run. Both are keyed by coupling name. Nothing else counts
+sparsity.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from compressor.errors import StructureError
+
+NEVER = -1
+"""Entry step of a unit that has not entered."""
+
+
+@dataclass(frozen=True)
+class Structure:
+    """Which units of each coupling are kept.
+
+    Attributes:
+        keep: For each coupling name a bool tensor, shape ``(units,)``; True is kept.
+    """
+
+    keep: Mapping[str, Tensor]
+
+    def __post_init__(self) -> None:
+        for name, kept in self.keep.items():
+            if kept.dtype != torch.bool or kept.dim() != 1:
+                raise StructureError(
+                    f"{name}: a structure holds one bool per unit, not {kept.dtype} of shape "
+                    f"{tuple(kept.shape)}. Make it from scores or from a saved structure.json."
+                )
+
+    @property
+    def num_units(self) -> int:
+        """Units in all couplings together."""
+        return sum(kept.numel() for kept in self.keep.values())
+
+    @property
+    def num_kept(self) -> int:
+        """Kept units in all couplings together."""
+        return sum(int(kept.sum()) for kept in self.keep.values())
+
+    @property
+    def sparsity(self) -> float:
+        """Share of the units that is left out, in [0, 1]."""
+        return 1.0 - self.num_kept / self.num_units if self.num_units else 0.0
+
+    def widths(self) -> dict[str, int]:
+        """Kept units of each coupling."""
+        return {name: int(kept.sum()) for name, kept in self.keep.items()}
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON value; the kept positions of each coupling."""
+        return {
+            "granularity": "channel",
+            "keep": {
+                name: {"units": kept.numel(), "kept": kept.nonzero().flatten().tolist()}
+                for name, kept in self.keep.items()
+            },
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Structure":
+        """Read what ``to_json`` wrote."""
+        keep = {}
+        for name, entry in value["keep"].items():
+            keep[name] = torch.zeros(entry["units"], dtype=torch.bool)
+            keep[name][entry["kept"]] = True
+        return cls(keep)
+
+
+@dataclass(frozen=True)
+class UnitPath:
+    """When the units of one coupling entered the support, and how they rank.
+
+    Attributes:
+        entry_step: int64, shape ``(units,)``: optimiser step (from 1), or ``NEVER``.
+        entry_time: float64, shape ``(units,)``: path time (sum of step sizes), or infinity.
+        score: float64, shape ``(units,)``: larger is kept first; comparable over all couplings.
+    """
+
+    entry_step: Tensor
+    entry_time: Tensor
+    score: Tensor
+
+
+@dataclass(frozen=True)
+class Path:
+    """The path of one run: a ``UnitPath`` for each coupling, and the method that walked it."""
+
+    method: str
+    couplings: Mapping[str, UnitPath]
+
+    @classmethod
+    def of_scores(cls, method: str, scores: Mapping[str, Tensor]) -> "Path":
+        """Path of a method that ranks units without letting them enter one by one."""
+        return cls(
+            method,
+            {
+                name: UnitPath(
+                    entry_step=torch.full(score.shape, NEVER, dtype=torch.int64),
+                    entry_time=torch.full(score.shape, torch.inf, dtype=torch.float64),
+                    score=score.to(torch.float64),
+                )
+                for name, score in scores.items()
+            },
+        )
+
+    def scores(self) -> dict[str, Tensor]:
+        """Score of each unit, by coupling."""
+        return {name: units.score for name, units in self.couplings.items()}
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON value; a unit that never entered has step -1 and time null."""
+        return {
+            "method": self.method,
+            "couplings": {
+                name: {
+                    "entry_step": units.entry_step.tolist(),
+                    "entry_time": [
+                        time if step != NEVER else None
+                        for step, time in zip(
+                            units.entry_step.tolist(), units.entry_time.tolist(), strict=True
+                        )
+                    ],
+                    "score": units.score.tolist(),
+                }
+                for name, units in self.couplings.items()
+            },
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Path":
+        """Read what ``to_json`` wrote."""
+        couplings = {}
+        for name, entry in value["couplings"].items():
+            times = [torch.inf if time is None else time for time in entry["entry_time"]]
+            couplings[name] = UnitPath(
+                entry_step=torch.tensor(entry["entry_step"], dtype=torch.int64),
+                entry_time=torch.tensor(times, dtype=torch.float64),
+                score=torch.tensor(entry["score"], dtype=torch.float64),
+            )
+        return cls(value["method"], couplings)
