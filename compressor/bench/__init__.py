@@ -1,0 +1,1 @@
+"""How fast a network is: engines side by side, interleaved runs, honest statistics."""

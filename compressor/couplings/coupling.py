@@ -127,7 +127,8 @@ def gather(tensors: Mapping[str, Tensor], members: tuple[Member, ...]) -> Tensor
 
 def unit_norms(tensors: Mapping[str, Tensor], members: tuple[Member, ...]) -> Tensor:
     """2-norm of each unit over all given members together, shape ``(units,)``."""
-    return torch.linalg.vector_norm(gather(tensors, members), dim=1)
+    norms: Tensor = torch.linalg.vector_norm(gather(tensors, members), dim=1)
+    return norms
 
 
 def check_fit(couplings: Couplings, structure: Structure) -> None:

@@ -1,0 +1,1 @@
+"""Data sources: where labelled images come from, how to get them, how to read them."""

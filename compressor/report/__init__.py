@@ -1,0 +1,1 @@
+"""A finished run, told as one page: report.html and report.md."""

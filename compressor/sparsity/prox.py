@@ -17,7 +17,7 @@ def group_soft_threshold(v: Tensor, threshold: float) -> Tensor:
     Returns:
         Same shape; rows with norm <= ``threshold``, and rows of zeros, are exactly zero.
     """
-    norms = torch.linalg.vector_norm(v, dim=1, keepdim=True)
+    norms: Tensor = torch.linalg.vector_norm(v, dim=1, keepdim=True)
     inside = norms <= threshold
     # Where a row becomes zero the quotient is not used, so a zero norm may be replaced by one.
     shrunk = v * (1 - threshold / norms.masked_fill(inside, 1.0))

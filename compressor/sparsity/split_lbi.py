@@ -4,18 +4,18 @@ Fu et al., DessiLBI: Exploring Structural Sparsity of Deep Networks via Differen
 (ICML 2020), arXiv 2007.02010; Exploring Structural Sparsity of Deep Networks via Inverse Scale
 Spaces, arXiv 1905.09449. The same iteration is called Split LBI there.
 
-A twin Gamma of the weights W grows from nothing while W trains as usual, held near Gamma by a coupling
-of strength 1/nu. With G_k the gradient at W_k, B_k what the optimiser makes of it, and alpha_k its
-learning rate over kappa:
+A twin Gamma of the weights W grows from nothing while W trains as usual, held near Gamma by a
+coupling of strength 1/nu. With G_k the gradient at W_k, B_k what the optimiser makes of it, and
+alpha_k its learning rate over kappa:
 
     D_k       = (W_k - Gamma_k) / nu
     W_{k+1}   = W_k - kappa alpha_k (B_k + D_k)
     Z_{k+1}   = Z_k + alpha_k D_k
     Gamma_{k+1} = kappa prox(Z_{k+1}),   Z_0 = Gamma_0 = 0
 
-What differs from the published code: a group is a unit of a coupling, over all layers that produce it,
-so that the support can be removed physically; and nu and lambda are calibrated, since the published
-ones are right for one network and one number of steps only.
+What differs from the published code: a group is a unit of a coupling, over all layers that produce
+it, so that the support can be removed physically; and nu and lambda are calibrated, since the
+published ones are right for one network and one number of steps only.
 """
 
 from collections.abc import Mapping
@@ -257,7 +257,7 @@ class SplitLBI:
         if structure.num_kept == 0 and share >= EMPTY_AFTER_SHARE:
             return [
                 f"The support is still empty after {share:.0%} of the steps (nu {self.nu:.3g}): "
-                "units are ranked by how near they are. Lower sparsity.entry_share, or train longer."
+                "units rank by how near they are. Lower sparsity.entry_share, or train longer."
             ]
         if structure.num_kept == structure.num_units and share < 1:
             return [

@@ -21,7 +21,7 @@ from compressor.settings import Settings
 from compressor.structure import Path, Structure
 
 BUDGET_TOLERANCE = 0.02
-"""A solved budget ends within this share below what was asked, unless ``round_to`` is too coarse."""
+"""A solved budget ends within this share below what was asked, if ``round_to`` lets it."""
 
 
 class StripSettings(Settings):

@@ -19,8 +19,8 @@ from compressor.structure import Structure
 def freeze_what_fails(model: nn.Module, couplings: Couplings, example: Tensor) -> Couplings:
     """The same couplings, with those frozen whose removal breaks the network or is not exact.
 
-    Every other unit of all couplings is removed at once; only when that fails is each coupling tried
-    alone. Norm statistics and affine values are randomised on a copy, since default ones hide
+    Every other unit of all couplings is removed at once; only when that fails is each coupling
+    tried alone. Norm statistics and affine values are randomised on a copy, since default ones hide
     mistakes.
 
     Args:

@@ -1,0 +1,99 @@
+"""A dense and a slim network timed side by side, on each engine and batch size."""
+
+from contextlib import ExitStack
+from dataclasses import asdict
+from itertools import product
+from typing import Any
+
+import torch
+
+from compressor.bench.engines import RUNNERS, Side
+from compressor.bench.environment import environment
+from compressor.bench.timer import (
+    CLOCKS,
+    CONFIDENCE,
+    NUM_RESAMPLES,
+    BenchSettings,
+    Engine,
+    Latency,
+    compare,
+    interleave,
+)
+from compressor.console import Console
+from compressor.errors import ModelError
+
+INPUT_SEED = 0
+
+
+def bench_pair(
+    dense: Side, slim: Side, settings: BenchSettings, console: Console
+) -> dict[str, Any]:
+    """Latency of both networks and how many times faster the slim one is, ready for JSON.
+
+    Returns:
+        ``dense`` and ``slim``: engine, then batch size (as text), then ``p50``, ``p90``, ``p99``,
+        ``mean``, ``min`` in milliseconds, ``samples`` and ``p99_reliable``. ``speedup``: engine,
+        batch size, then ``median``, ``low``, ``high``. ``environment`` and ``method`` say on what
+        and how it was measured.
+
+    Raises:
+        ModelError: The two take images of different shapes, or a file cannot be run.
+        MissingExtra: An engine is not installed.
+    """
+    check_same_images(dense, slim)
+    record: dict[str, Any] = {name: {} for name in ("dense", "slim", "speedup")}
+    record |= {"environment": environment(), "method": method(settings)}
+    cells = list(product(settings.engines, settings.batch_sizes))
+    with console.track("bench", len(cells)) as advance:
+        for engine, batch_size in cells:
+            cell = bench_cell({"dense": dense, "slim": slim}, engine, batch_size, settings)
+            for name, figures in cell.items():
+                record[name].setdefault(engine, {})[str(batch_size)] = figures
+            speedup = cell["speedup"]["median"]
+            advance(f"{engine}, batch {batch_size}: {speedup:.2f} times as fast")
+    return record
+
+
+def bench_cell(
+    sides: dict[str, Side], engine: Engine, batch_size: int, settings: BenchSettings
+) -> dict[str, dict[str, Any]]:
+    """Figures of both sides, and their ratio, on one engine with one batch size."""
+    image_shape = sides["dense"].image_shape
+    generator = torch.Generator().manual_seed(INPUT_SEED)
+    batch = torch.randn(batch_size, *image_shape, generator=generator)
+    with ExitStack() as stack:
+        runners = {}
+        for name, side in sides.items():
+            runners[name] = RUNNERS[engine](side, settings.num_threads)
+            stack.callback(runners[name].close)
+            runners[name].prepare(batch)
+        samples = interleave(runners, settings, CLOCKS[settings.clock])
+    figures = {name: Latency.of(samples_ms).to_json() for name, samples_ms in samples.items()}
+    return {**figures, "speedup": asdict(compare(samples["dense"], samples["slim"]))}
+
+
+def check_same_images(dense: Side, slim: Side) -> None:
+    """Refuse two networks that do not take the same images: their times say nothing together."""
+    if dense.image_shape != slim.image_shape:
+        raise ModelError(
+            f"The dense network takes images of {list(dense.image_shape)}, "
+            f"the slim one of {list(slim.image_shape)}. Compare networks for the same images."
+        )
+
+
+def method(settings: BenchSettings) -> dict[str, Any]:
+    """How the samples were taken, in words and numbers that two records can be compared by."""
+    return {
+        "clock": settings.clock,
+        "device": "cpu",
+        "num_threads": settings.num_threads,
+        "rounds": settings.rounds,
+        "settling_runs": settings.settling_runs,
+        "warmup_rounds": settings.warmup_rounds,
+        "warmup_seconds": settings.warmup_seconds,
+        "max_seconds": settings.max_seconds,
+        "order": "interleaved: one timed run of each in a round, order alternating",
+        "percentiles": "nearest rank",
+        "interval": f"{CONFIDENCE:.0%}, {NUM_RESAMPLES} bootstrap draws of whole rounds",
+        "inputs": f"one normal random batch, seed {INPUT_SEED}",
+    }

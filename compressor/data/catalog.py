@@ -1,0 +1,160 @@
+"""The one list of data sources, the settings that choose one, and the cut of its validation set."""
+
+import difflib
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from pydantic import Field, field_validator, model_validator
+
+from compressor.console import Console
+from compressor.data.arrays import IdxFolder, Npz
+from compressor.data.cifar10 import CIFAR10
+from compressor.data.digits import Digits
+from compressor.data.fashion_mnist import FASHION_MNIST
+from compressor.data.folder import ImageFolder
+from compressor.data.mnist import MNIST, MNIST_5K
+from compressor.data.source import ImageData, RawData, Source, Split
+from compressor.data.split import hold_out
+from compressor.errors import DataError
+from compressor.settings import Settings
+
+ROOT_VARIABLE = "COMPRESSOR_DATA"
+"""Environment variable that names the folder for fetched data."""
+
+IMAGE_FOLDER = ImageFolder()
+
+_ALL: tuple[Source, ...] = (
+    Digits(),
+    MNIST_5K,
+    MNIST,
+    FASHION_MNIST,
+    CIFAR10,
+    IMAGE_FOLDER,
+    Npz(),
+    IdxFolder(),
+)
+
+SOURCES: dict[str, Source] = {source.name: source for source in _ALL}
+
+
+class DataSettings(Settings):
+    """Which images a run uses."""
+
+    source: str = Field(description="Name of a data source; `compressor list data` shows all.")
+    path: str | None = Field(
+        default=None,
+        description="Place of your own data, for image-folder, npz and idx only; "
+        "may be relative to the current folder.",
+    )
+    image_size: int | None = Field(
+        default=None,
+        ge=1,
+        description="Width and height to which image-folder resizes, in pixels; it needs one.",
+    )
+    validation_share: float = Field(
+        default=0.1,
+        gt=0,
+        le=0.5,
+        description="Share of each class of the training images that is held out for validation.",
+    )
+    train_images: int | None = Field(
+        default=None,
+        ge=1,
+        description="Train on this many images only, the first after the seeded shuffle; "
+        "all of them if not set.",
+    )
+
+    @field_validator("source")
+    @classmethod
+    def _source_is_known(cls, name: str) -> str:
+        if name not in SOURCES:
+            raise ValueError(_unknown(name))
+        return name
+
+    @model_validator(mode="after")
+    def _path_fits_the_source(self) -> "DataSettings":
+        takes_path = SOURCES[self.source].takes_path
+        if takes_path and self.path is None:
+            raise ValueError(f"path is not set: {self.source} needs the place of your data")
+        if not takes_path and self.path is not None:
+            raise ValueError(f"path is {self.path!r}, but {self.source} has a place of its own")
+        return self
+
+    @model_validator(mode="after")
+    def _image_size_fits_the_source(self) -> "DataSettings":
+        resizes = self.source == IMAGE_FOLDER.name
+        if resizes and self.image_size is None:
+            raise ValueError(f"image_size is not set: {self.source} needs it, in pixels")
+        if not resizes and self.image_size is not None:
+            raise ValueError(
+                f"image_size is {self.image_size}, but only {IMAGE_FOLDER.name} resizes its images"
+            )
+        return self
+
+
+def data_root() -> Path:
+    """Folder for fetched data: ``$COMPRESSOR_DATA``, or ``~/.cache/compressor/data``."""
+    named = os.environ.get(ROOT_VARIABLE)
+    return Path(named or "~/.cache/compressor/data").expanduser()
+
+
+def get_data(name: str, root: Path, console: Console) -> None:
+    """Fetch the source called ``name`` into its folder below ``root``, if it is not there.
+
+    Raises:
+        DataError: No source has that name, or no way to fetch it worked.
+    """
+    if name not in SOURCES:
+        raise DataError(f"{_unknown(name)}.")
+    SOURCES[name].get(root / name, console)
+
+
+def load_data(settings: DataSettings, data_root: Path, seed: int) -> ImageData:
+    """Read a source and cut its validation images out of its training images.
+
+    The test images never depend on ``seed``. The images used for training are copied into memory.
+
+    Args:
+        settings: Which source, and how much of it.
+        data_root: Folder below which fetched data lies.
+        seed: Of the shuffle that decides what is held out and what ``train_images`` keeps.
+
+    Raises:
+        DataError: The data is not there (the message says how to get it), is broken, or has
+            fewer images than asked for.
+    """
+    raw = _load_raw(settings, data_root)
+    train, validation = _cut_validation(raw.train, settings, seed)
+    return ImageData(settings.source, train, validation, raw.test, raw.classes, raw.mean, raw.std)
+
+
+def _load_raw(settings: DataSettings, root: Path) -> RawData:
+    source = SOURCES[settings.source]
+    if source is IMAGE_FOLDER:
+        source = replace(IMAGE_FOLDER, image_size=settings.image_size, cache=root / source.name)
+    if settings.path is not None:
+        return source.load(Path(settings.path).expanduser())
+    return source.load(root / source.name)
+
+
+def _cut_validation(whole: Split, settings: DataSettings, seed: int) -> tuple[Split, Split]:
+    rest, held = hold_out(whole.labels, settings.validation_share, seed)
+    if not held.size:
+        raise DataError(
+            f"{settings.source} has one training image per class: "
+            "give two or more, so that some can be held out for validation."
+        )
+    num_wanted = settings.train_images
+    if num_wanted is not None and num_wanted > len(rest):
+        raise DataError(
+            f"train_images is {num_wanted}, but {settings.source} has {len(rest)} training images "
+            f"beside {len(held)} for validation: ask for fewer."
+        )
+    return whole.take(rest[:num_wanted]), whole.take(held)
+
+
+def _unknown(name: str) -> str:
+    near = difflib.get_close_matches(name, SOURCES, n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]!r}" if near else f"choose from {', '.join(SOURCES)}"
+    return f"there is no data source {name!r}: {hint}"

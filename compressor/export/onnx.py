@@ -1,0 +1,157 @@
+"""A network as one ONNX file, for any batch size, checked before it stands under its name."""
+
+import contextlib
+import copy
+import io
+import logging
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import nn
+from torch.export import Dim
+from torch.onnx import OnnxExporterError
+
+from compressor.bench.runner import import_engine
+from compressor.errors import ExportError
+from compressor.export.structure_checks import (
+    BATCH_NAME,
+    INPUT_NAME,
+    OUTPUT_NAME,
+    Expected,
+    check_structure,
+)
+from compressor.files import whole_file
+from compressor.settings import Settings
+
+MAX_STATE_BYTES = 1_900_000_000  # a protobuf message ends at 2 GiB, graph and metadata included
+EXAMPLE_BATCH = 2  # the exporter takes a size of 0 or 1 for a constant
+STACK_TRACE = "pkg.torch.onnx.stack_trace"
+
+
+class ExportSettings(Settings):
+    """How networks are exported."""
+
+    opset: int = Field(default=20, ge=18, le=25)
+    """Version of the ONNX operators. The exporter cannot go below 18; older engines may not read
+    above 20."""
+
+
+def export_onnx(
+    model: nn.Module, image_shape: tuple[int, int, int], path: Path, settings: ExportSettings
+) -> None:
+    """Write ``model``, as it is in evaluation mode, to ``path``; nothing is written on failure.
+
+    The file holds all weights, takes ``images`` of shape ``(batch, *image_shape)`` with any batch
+    size and gives ``logits``. The same network gives the same bytes.
+
+    Args:
+        model: A float32 network that takes one tensor and gives one tensor; left as it is.
+        image_shape: Channels, height, width.
+        path: Where the file goes.
+        settings: The operators' version.
+
+    Raises:
+        ExportError: The network cannot be exported, or the file is not what was asked for.
+        MissingExtra: ONNX or its exporter is not installed.
+    """
+    onnx = import_engine("onnx", "onnx")
+    import_engine("onnxscript", "onnxscript")
+    state_bytes = check_state(model)
+    expected = Expected(image_shape, settings.opset, state_bytes)
+    proto = without_stack_traces(exported(model, image_shape, settings.opset))
+    with whole_file(path) as temporary:
+        temporary.write_bytes(proto.SerializeToString(deterministic=True))
+        del proto  # the check reads the file, and two copies of the weights are enough
+        check_structure(onnx, temporary, expected, name=str(path))
+
+
+def check_state(model: nn.Module) -> int:
+    """Bytes of all parameters and buffers.
+
+    Raises:
+        ExportError: They are too large for one file, or a parameter is not float32.
+    """
+    for name, parameter in model.named_parameters():
+        if parameter.dtype != torch.float32:
+            raise ExportError(
+                f"{name} is {parameter.dtype}, and only float32 networks are exported. "
+                "Convert the network with model.float() first."
+            )
+    state_bytes = sum(
+        t.numel() * t.element_size() for t in chain(model.parameters(), model.buffers())
+    )
+    if state_bytes > MAX_STATE_BYTES:
+        raise ExportError(
+            f"{type(model).__name__} has {state_bytes / 1e9:.2f} GB of weights, and one ONNX file "
+            f"holds at most {MAX_STATE_BYTES / 1e9:.1f} GB. Strip more of it."
+        )
+    return state_bytes
+
+
+def exported(model: nn.Module, image_shape: tuple[int, int, int], opset: int) -> Any:
+    """The network as an ONNX ``ModelProto``.
+
+    Raises:
+        ExportError: The exporter gave up.
+    """
+    network = copy.deepcopy(model).cpu().eval()
+    example = torch.zeros(EXAMPLE_BATCH, *image_shape)
+    try:
+        with no_chatter():
+            program = torch.onnx.export(
+                network,
+                (example,),
+                dynamo=True,
+                opset_version=opset,
+                dynamic_shapes=({0: Dim(BATCH_NAME, min=1)},),
+                external_data=False,
+                input_names=[INPUT_NAME],
+                output_names=[OUTPUT_NAME],
+                verbose=False,
+            )
+    except OnnxExporterError as error:
+        raise ExportError(
+            f"{type(model).__name__} cannot be exported for images of {list(image_shape)}: "
+            f"{first_cause(error)} Check the image shape, or change what forward does there."
+        ) from error
+    assert program is not None, "the dynamo exporter always returns a program"
+    return program.model_proto
+
+
+@contextlib.contextmanager
+def no_chatter() -> Iterator[None]:
+    """Silence all loggers and stderr in the block.
+
+    Of a network that it cannot trace, the exporter logs and prints what its error says as well.
+    """
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logging.disable(before)
+
+
+def first_cause(error: BaseException) -> str:
+    """First line of the innermost cause, as a sentence: the outer ones are advice in general."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].rstrip(". ") + "."
+
+
+def without_stack_traces(proto: Any) -> Any:
+    """Drop where each node came from in the source.
+
+    The traces hold folder names of this machine, and would make the bytes differ between machines.
+    """
+    for node in proto.graph.node:
+        kept = [entry for entry in node.metadata_props if entry.key != STACK_TRACE]
+        del node.metadata_props[:]
+        node.metadata_props.extend(kept)
+    return proto

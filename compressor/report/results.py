@@ -1,0 +1,183 @@
+"""The sections on what came out: sizes, latency, accuracy, and that stripping changed nothing."""
+
+from typing import Any
+
+from compressor.report import formats
+from compressor.report.headline import engine_name
+from compressor.report.page import Section, Table
+from compressor.report.run_files import (
+    Latency,
+    Network,
+    Percentiles,
+    RunRecord,
+    SpeedUp,
+    Summary,
+)
+
+BUDGET_NAMES = {"macs": "MACs kept", "params": "Parameters kept", "latency_ms": "Latency"}
+
+
+def comparison_section(run: RunRecord) -> Section:
+    """Dense beside slim: accuracy, compute, size; and the budget, asked and reached."""
+    note = (
+        "MACs are multiply-accumulates for one image. Training compute is all that was spent until "
+        "the network was finished: a forward and a backward pass count as three forward passes for "
+        "each image, passes of a teacher are added."
+    )
+    tables = (_comparison_table(run.summary), _budget_table(run.summary))
+    return Section("comparison", "Dense against slim", (note,), tables=tables)
+
+
+def _comparison_table(summary: Summary) -> Table:
+    dense, slim = summary.dense, summary.slim
+    change = formats.signed_points(slim.accuracy - dense.accuracy)
+    rows = (
+        ("Accuracy", formats.percent(dense.accuracy), formats.percent(slim.accuracy), change),
+        _count_row("MACs", dense.macs, slim.macs),
+        _count_row("Parameters", dense.params, slim.params),
+        (
+            "ONNX file",
+            formats.size(dense.bytes),
+            formats.size(slim.bytes),
+            formats.comparison(dense.bytes, slim.bytes, formats.SIZE_WORDS),
+        ),
+        _count_row("Training compute (MACs)", dense.training_macs, slim.training_macs),
+    )
+    columns = ("Quantity", "Dense", "Slim", "Slim against dense")
+    return Table("The network before and after", columns, rows)
+
+
+def _count_row(name: str, dense: int, slim: int) -> tuple[str, ...]:
+    change = formats.comparison(dense, slim, formats.COUNT_WORDS)
+    return (name, formats.count(dense), formats.count(slim), change)
+
+
+def _budget_table(summary: Summary) -> Table:
+    asked = {_quantity(key): _amount(key, value) for key, value in summary.budget.asked.items()}
+    reached = {_quantity(key): _amount(key, value) for key, value in summary.budget.reached.items()}
+    rows = tuple(
+        (
+            BUDGET_NAMES.get(quantity, quantity),
+            asked.get(quantity, formats.NOTHING),
+            reached.get(quantity, formats.NOTHING),
+        )
+        for quantity in dict.fromkeys([*asked, *reached])
+    )
+    return Table("The budget", ("Quantity", "Asked", "Reached"), rows)
+
+
+def _quantity(key: str) -> str:
+    return key.removeprefix("keep_").removesuffix("_share")
+
+
+def _amount(key: str, value: Any) -> str:
+    if not isinstance(value, (int, float)):
+        return formats.plain(value)
+    if key.startswith("keep_") or key.endswith("_share"):
+        return formats.percent(value)
+    return formats.milliseconds(value) if key.endswith("_ms") else formats.plain(value)
+
+
+def latency_section(run: RunRecord) -> Section:
+    """Percentiles of dense and slim for each engine and batch, with the speed-up."""
+    timing = Table(
+        "How the times were taken",
+        ("Key", "Value"),
+        (*formats.flat(run.latency.method), *formats.flat(run.latency.environment)),
+        text_columns=2,
+        folded=True,
+    )
+    table = _latency_table(run.summary, run.latency)
+    if not table.rows:
+        return Section("latency", "Latency", ("No latency was measured in this run.",))
+    note = (
+        "Time for one whole batch. The speed-up is dense time over slim time: its median and the "
+        "two ends of its interval; an interval that holds 1 shows no clear difference."
+    )
+    return Section("latency", "Latency", (note,), tables=(table, timing))
+
+
+def _latency_table(summary: Summary, latency: Latency) -> Table:
+    dense, slim = summary.dense, summary.slim
+    places = dict.fromkeys(
+        (engine, batch)
+        for network in (dense, slim)
+        for engine, batches in network.latency_ms.items()
+        for batch in sorted(batches)
+    )
+    rows = tuple(
+        (
+            engine_name(engine),
+            formats.integer(batch),
+            *_percentiles(dense, engine, batch),
+            *_percentiles(slim, engine, batch),
+            *_speedup(latency.speedup.get(engine, {}).get(batch)),
+        )
+        for engine, batch in places
+    )
+    percentiles = (
+        f"{network} {name}" for network in ("Dense", "Slim") for name in Percentiles.model_fields
+    )
+    columns = ("Engine", "Batch", *percentiles, "Speed-up", "Interval")
+    return Table("Latency of a batch", columns, rows)
+
+
+def _percentiles(network: Network, engine: str, batch: int) -> tuple[str, str, str]:
+    times = network.latency_ms.get(engine, {}).get(batch)
+    if times is None:
+        return (formats.NOTHING, formats.NOTHING, formats.NOTHING)
+    return (
+        formats.milliseconds(times.p50),
+        formats.milliseconds(times.p90),
+        formats.milliseconds(times.p99),
+    )
+
+
+def _speedup(speedup: SpeedUp | None) -> tuple[str, str]:
+    if speedup is None:
+        return (formats.NOTHING, formats.NOTHING)
+    interval = f"{formats.factor(speedup.low)} to {formats.factor(speedup.high)}"
+    return (formats.factor(speedup.median), interval)
+
+
+def accuracy_section(run: RunRecord) -> Section:
+    """Accuracy on the test images after each stage and of each exported file."""
+    summary = run.summary
+    stages = (
+        ("Dense", summary.dense.accuracy),
+        ("Masked", summary.masked.accuracy),
+        ("Stripped, before tuning", summary.stripped_before_tuning.accuracy),
+        ("Slim, tuned", summary.slim.accuracy),
+        *((exported.file, exported.accuracy) for exported in summary.verify),
+    )
+    rows = tuple(
+        (
+            name,
+            formats.percent(accuracy),
+            formats.signed_points(accuracy - summary.dense.accuracy),
+        )
+        for name, accuracy in stages
+    )
+    note = f"All on the same {formats.integer(summary.test_images)} test images."
+    table = Table("Accuracy after each stage", ("Stage or file", "Accuracy", "Against dense"), rows)
+    return Section("accuracy", "Accuracy at each stage", (note,), tables=(table,))
+
+
+def certificate_section(run: RunRecord) -> Section:
+    """How far stripping and exporting moved the outputs."""
+    certificate = run.summary.certificate
+    rows = (
+        ("Masked against stripped, float32", formats.difference(certificate.max_rel_diff_fp32)),
+        ("Masked against stripped, float64", formats.difference(certificate.max_rel_diff_fp64)),
+        *(
+            (f"Slim network against {exported.file}", formats.difference(exported.max_rel_diff))
+            for exported in run.summary.verify
+        ),
+    )
+    note = (
+        "The masked network (removed units set to zero) and the stripped one (removed units gone) "
+        f"were given the same {formats.integer(certificate.inputs)} inputs; a difference in "
+        "float32 that all but vanishes in float64 is rounding."
+    )
+    table = Table("Outputs compared", ("Comparison", "Largest relative difference"), rows)
+    return Section("certificate", "Certificate", (note,), tables=(table,))

@@ -1,0 +1,226 @@
+"""The JSON files of a finished run, read and checked once; keys nobody asks for are left alone."""
+
+import reprlib
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+
+from compressor.errors import RunError
+from compressor.files import read_json
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Content = TypeVar("Content")
+
+
+class Part(BaseModel):
+    """A part of a run's file: every field is needed, any other key is ignored."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
+
+
+class Percentiles(Part):
+    """Latencies of one batch, in milliseconds."""
+
+    p50: NonNegativeFloat
+    p90: NonNegativeFloat
+    p99: NonNegativeFloat
+
+
+class Network(Part):
+    """What is known of the dense or of the slim network.
+
+    ``macs`` are for one image, ``bytes`` are those of the ONNX file, ``training_macs`` is all the
+    compute that was spent on its training, ``latency_ms`` goes by engine and batch size.
+    """
+
+    accuracy: Share
+    macs: PositiveInt
+    params: PositiveInt
+    bytes: PositiveInt
+    training_macs: NonNegativeInt
+    latency_ms: dict[str, dict[int, Percentiles]]
+
+
+class Accuracy(Part):
+    """The share of test images that one network gets right."""
+
+    accuracy: Share
+
+
+class Certificate(Part):
+    """How far the stripped network is from the masked one."""
+
+    max_rel_diff_fp32: NonNegativeFloat
+    max_rel_diff_fp64: NonNegativeFloat
+    inputs: PositiveInt
+
+
+class Exported(Part):
+    """One exported file, as it answered when it was run."""
+
+    file: str
+    max_rel_diff: NonNegativeFloat
+    accuracy: Share
+
+
+class Budget(Part):
+    """The size that was asked for and the size that came out; keys as in the recipe."""
+
+    asked: dict[str, Any]
+    reached: dict[str, Any]
+
+
+class Summary(Part):
+    """``summary.json``."""
+
+    recipe: str
+    seed: int
+    test_images: PositiveInt
+    dense: Network
+    slim: Network
+    masked: Accuracy
+    stripped_before_tuning: Accuracy
+    certificate: Certificate
+    verify: list[Exported]
+    seconds: dict[str, NonNegativeFloat]
+    budget: Budget
+
+
+class Epoch(Part):
+    """One entry of a ``history.json``; the path time and the support exist in sparse training."""
+
+    epoch: int
+    step: int
+    path_time: NonNegativeFloat | None = None
+    lr: float
+    loss: float
+    validation_accuracy: Share
+    images_per_second: NonNegativeFloat
+    support: dict[str, int] = Field(default_factory=dict)
+
+
+class Entries(Part):
+    """When each unit of one coupling entered the support; a unit that never did has step -1."""
+
+    entry_step: list[int]
+    entry_time: list[float | None]
+
+    @model_validator(mode="after")
+    def _one_time_for_each_step(self) -> "Entries":
+        if len(self.entry_step) != len(self.entry_time):
+            raise ValueError(
+                f"{len(self.entry_step)} entry steps stand beside {len(self.entry_time)} times"
+            )
+        return self
+
+    def times(self) -> list[float]:
+        """Path times at which units entered, in order; as many as units that entered."""
+        pairs = zip(self.entry_step, self.entry_time, strict=True)
+        return sorted(time for step, time in pairs if step >= 0 and time is not None)
+
+
+class EntryPath(Part):
+    """``train/path.json``."""
+
+    method: str
+    couplings: dict[str, Entries]
+
+    def is_empty(self) -> bool:
+        """Whether no unit of any coupling has an entry time."""
+        return not any(entries.times() for entries in self.couplings.values())
+
+
+class Width(Part):
+    """One entry of ``strip/widths.json``."""
+
+    coupling: str
+    units: PositiveInt
+    kept: NonNegativeInt
+    share_of_macs: NonNegativeFloat
+
+
+class SpeedUp(Part):
+    """Dense time over slim time: median and the two ends of its interval."""
+
+    median: PositiveFloat
+    low: PositiveFloat
+    high: PositiveFloat
+
+
+class Latency(Part):
+    """``bench/latency.json``: the speed-up goes by engine and batch size."""
+
+    speedup: dict[str, dict[int, SpeedUp]]
+    environment: dict[str, Any]
+    method: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """Everything that a report is made from."""
+
+    summary: Summary
+    dense_history: list[Epoch]
+    train_history: list[Epoch]
+    tune_history: list[Epoch]
+    path: EntryPath
+    widths: list[Width]
+    latency: Latency
+    environment: dict[str, Any]
+    settings: dict[str, Any]
+
+
+def read_run(folder: Path) -> RunRecord:
+    """Read the files of the finished run in ``folder``.
+
+    Raises:
+        RunError: A file is missing, is not JSON, lacks a key, or holds an impossible value.
+    """
+    return RunRecord(
+        summary=_read(folder, "summary.json", Summary),
+        dense_history=_read(folder, "dense/history.json", list[Epoch]),
+        train_history=_read(folder, "train/history.json", list[Epoch]),
+        tune_history=_read(folder, "tune/history.json", list[Epoch]),
+        path=_read(folder, "train/path.json", EntryPath),
+        widths=_read(folder, "strip/widths.json", list[Width]),
+        latency=_read(folder, "bench/latency.json", Latency),
+        environment=_read(folder, "environment.json", dict[str, Any]),
+        settings=_read(folder, "settings.json", dict[str, Any]),
+    )
+
+
+def _read(folder: Path, name: str, kind: type[Content]) -> Content:
+    path = folder / name
+    remedy = f"Make it with `compressor run RECIPE --out {shlex.quote(str(folder))}`."
+    try:
+        return TypeAdapter(kind).validate_python(read_json(path))
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror}. {remedy}") from error
+    except ValidationError as error:
+        raise RunError(f"{path} {_fault(error.errors()[0])}. {remedy}") from error
+    except ValueError as error:
+        raise RunError(f"{path} is not JSON: {error}. {remedy}") from error
+
+
+def _fault(error: ErrorDetails) -> str:
+    """What is wrong with a file's content, as the end of a sentence that begins with its name."""
+    where = ".".join(str(key) for key in error["loc"])
+    if error["type"] == "missing":
+        return f"lacks the key {where}"
+    place = f"has at {where}" if where else "holds"
+    return f"{place} the value {reprlib.repr(error['input'])}: {error['msg']}"

@@ -1,0 +1,73 @@
+"""``summary.json``: the figures of one run in one place, for people and for machines."""
+
+from typing import Any
+
+from compressor.files import read_json
+from compressor.recipe import Recipe
+from compressor.run import Run
+
+PASSES = 3
+"""Training costs three forward passes: forward, gradient of the inputs, gradient of the weights."""
+
+
+def make_summary(recipe: Recipe, run: Run) -> dict[str, Any]:
+    """The summary of a run whose stages up to ``bench`` are done.
+
+    ``training_macs`` counts forward and backward as three forward passes per image, and the
+    teacher's forward passes; for the slim network search and tuning together, without what the
+    dense teacher cost.
+    """
+    counts = read_json(run.path("strip", "counts.json"))
+    verified = read_json(run.path("verify", "verify.json"))
+    latency = read_json(run.path("bench", "latency.json"))
+    certificate = read_json(run.path("strip", "certificate.json"))
+    compute = {s: read_json(run.path(s, "compute.json")) for s in ("dense", "train", "tune")}
+    accuracy = verified["accuracy"]
+    dense, slim = counts["dense"], counts["slim"]
+    dense_compute = PASSES * dense["macs"] * compute["dense"]["images"]
+    slim_compute = (
+        PASSES * dense["macs"] * compute["train"]["images"]
+        + PASSES * slim["macs"] * compute["tune"]["images"]
+        + dense["macs"] * compute["tune"]["teacher_images"]
+    )
+    return {
+        "recipe": recipe.name,
+        "seed": recipe.seed,
+        "test_images": verified["test_images"],
+        "dense": _side("dense", accuracy, dense, dense_compute, latency, run),
+        "slim": _side("slim", accuracy, slim, slim_compute, latency, run),
+        "masked": {"accuracy": accuracy["masked"]},
+        "stripped_before_tuning": {"accuracy": accuracy["stripped_before_tuning"]},
+        "certificate": {
+            key: certificate[key] for key in ("max_rel_diff_fp32", "max_rel_diff_fp64", "inputs")
+        },
+        "verify": verified["files"],
+        "budget": {
+            "asked": recipe.strip.model_dump(include={"keep_macs", "keep_params"}),
+            "reached": {
+                "macs_share": slim["macs"] / dense["macs"],
+                "params_share": slim["params"] / dense["params"],
+            },
+        },
+        "speedup": latency["speedup"],
+        "seconds": run.seconds(),
+    }
+
+
+def _side(
+    name: str,
+    accuracy: dict[str, float],
+    counts: dict[str, int],
+    training_macs: int,
+    latency: dict[str, Any],
+    run: Run,
+) -> dict[str, Any]:
+    file = run.path("export", "model.onnx" if name == "slim" else "dense.onnx")
+    return {
+        "accuracy": accuracy[name],
+        "macs": counts["macs"],
+        "params": counts["params"],
+        "bytes": file.stat().st_size,
+        "training_macs": training_macs,
+        "latency_ms": latency[name],
+    }

@@ -1,0 +1,27 @@
+"""The accelerate engine: one process or many, CPU or GPU, mixed precision, accumulation."""
+
+from typing import Literal
+
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+
+from compressor.train.settings import OptimiserSettings
+
+Device = Literal["auto", "cpu"]
+
+MIXED = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
+
+
+def make_accelerator(settings: OptimiserSettings, device: Device) -> Accelerator:
+    """An accelerator for one stage; ``auto`` takes a GPU where there is one.
+
+    The processes of ``torchrun`` or ``accelerate launch`` are found through the environment.
+    """
+    # accelerate keeps its precision in a process-wide state and refuses another one; each of our
+    # stages has its own. What it knows of devices and processes stays.
+    AcceleratorState._reset_state(reset_partial_state=False)
+    return Accelerator(
+        cpu=device == "cpu",
+        mixed_precision=MIXED[settings.precision],
+        gradient_accumulation_steps=settings.accumulate,
+    )

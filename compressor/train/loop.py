@@ -1,0 +1,295 @@
+"""The one training loop: search, tuning and the dense reference are all this loop.
+
+Methods enter through a ``Sparsifier``, losses through an ``Objective``. The order of images, their
+augmentation and the learning rate are functions of seed and step alone, so a run that goes on from
+a checkpoint is, on a CPU, the run that never stopped, bit for bit.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from compressor.console import Advance, Console
+from compressor.couplings.coupling import Couplings
+from compressor.errors import TrainError
+from compressor.sparsity.base import Sparsifier
+from compressor.tasks.task import Batch, Objective, Task
+from compressor.train.checkpoint import load_state, save_state
+from compressor.train.device import Device, make_accelerator
+from compressor.train.order import batch_places, epoch_order, generator_for
+from compressor.train.schedule import learning_rate
+from compressor.train.settings import TrainSettings
+
+Record = dict[str, Any]
+"""What is logged after an epoch: epoch, step, path_time, lr, loss, validation_accuracy, ..."""
+
+NOTE_STEPS = 20
+"""The loss is read, shown and checked once in so many steps; reading it waits for the device."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One stage of training.
+
+    Attributes:
+        stage: Name for messages and records.
+        model: Trained in place.
+        task: Where batches and accuracy come from.
+        objective: What is minimised.
+        sparsifier: The method.
+        couplings: What it works on.
+        settings: How weights move.
+        seed: For order, augmentation and dropout.
+    """
+
+    stage: str
+    model: nn.Module
+    task: Task
+    objective: Objective
+    sparsifier: Sparsifier
+    couplings: Couplings
+    settings: TrainSettings
+    seed: int
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Where a job runs and whom it tells.
+
+    Attributes:
+        console: Progress.
+        device: Where to.
+        checkpoints: Folder for the checkpoint, or None for no checkpoints.
+        resume: Go on from the checkpoint there, if there is one.
+        checkpoint_seconds: A checkpoint at least this often, beside those after each epoch.
+        on_epoch: Called with each new record.
+    """
+
+    console: Console = field(default_factory=lambda: Console(quiet=True))
+    device: Device = "auto"
+    checkpoints: Path | None = None
+    resume: bool = False
+    checkpoint_seconds: float = 120.0
+    on_epoch: Callable[[Record], None] = lambda _record: None
+
+
+def steps_per_epoch(task: Task, settings: TrainSettings) -> int:
+    """Optimiser steps in an epoch; the last, incomplete batch is left out.
+
+    Raises:
+        TrainError: There are fewer images than one batch has.
+    """
+    steps = task.num_train // settings.batch_size
+    if steps == 0:
+        raise TrainError(
+            f"There are {task.num_train} training images and batch_size is {settings.batch_size}. "
+            "Lower batch_size, or give more images."
+        )
+    return steps
+
+
+def train(job: Job, surroundings: Surroundings) -> list[Record]:
+    """Train ``job.model`` in place; one record per epoch.
+
+    Raises:
+        TrainError: The loss is not finite, or a checkpoint does not fit.
+    """
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(job.seed)
+        loop = _Loop(job, surroundings)
+        try:
+            return loop.run()
+        finally:
+            loop.close()
+
+
+class _Loop:
+    """State of one running job."""
+
+    def __init__(self, job: Job, surroundings: Surroundings) -> None:
+        self._job, self._around = job, surroundings
+        self._engine = make_accelerator(job.settings, surroundings.device)
+        self._per_epoch = steps_per_epoch(job.task, job.settings)
+        self._step = 0
+        self._loss_sum = torch.zeros((), dtype=torch.float64, device=self._engine.device)
+        self._history: list[Record] = []
+        self._saved_at = time.monotonic()
+        self._format = _memory_format(job.settings)
+        job.model.to(self._engine.device).to(memory_format=self._format)
+        self._optimizer = make_optimizer(job.model, job.settings)
+        job.sparsifier.attach(job.model, self._optimizer, job.couplings)
+        self._model, self._stepper = self._engine.prepare(job.model, self._optimizer)
+        if surroundings.resume:
+            self._load()
+
+    def run(self) -> list[Record]:
+        job, total = self._job, self._job.settings.epochs * self._per_epoch
+        with self._around.console.track(job.stage, total, done=self._step) as advance:
+            while self._step < total:
+                self._epoch(advance)
+        return self._history
+
+    def close(self) -> None:
+        self._job.sparsifier.detach()
+        model = self._engine.unwrap_model(self._model, keep_fp32_wrapper=False)
+        model.to("cpu").to(memory_format=torch.contiguous_format)
+
+    def _epoch(self, advance: Advance) -> None:
+        epoch, first = divmod(self._step, self._per_epoch)
+        order = epoch_order(self._job.task.num_train, self._job.seed, epoch)
+        self._model.train()
+        started = time.monotonic()
+        for batch in range(first, self._per_epoch):
+            self._train_step(order, epoch, batch)
+            advance(self._note() if self._step % NOTE_STEPS == 0 else "")
+            if time.monotonic() - self._saved_at > self._around.checkpoint_seconds:
+                self._save()
+        seconds = time.monotonic() - started
+        self._finish_epoch(epoch, (self._per_epoch - first) / max(seconds, 1e-9))
+        self._save()
+
+    def _train_step(self, order: Tensor, epoch: int, batch: int) -> None:
+        settings = self._job.settings
+        rate = learning_rate(settings, self._step, self._per_epoch)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        places = batch_places(
+            order,
+            batch,
+            settings.batch_size,
+            self._engine.process_index,
+            self._engine.num_processes,
+        )
+        for part, some in enumerate(places.chunk(settings.accumulate)):
+            generator = generator_for(
+                self._job.seed, "batch", epoch, batch, part, self._engine.process_index
+            )
+            self._accumulate(self._job.task.batch(some, generator))
+        self._step += 1
+
+    def _accumulate(self, batch: Batch) -> None:
+        batch = self._to_device(batch)
+        with self._engine.accumulate(self._model):
+            loss = self._job.objective.loss(self._model, batch)
+            if (penalty := self._job.sparsifier.penalty()) is not None:
+                loss = loss + penalty
+            self._engine.backward(loss)
+            self._stepper.step()
+            self._stepper.zero_grad()
+        self._loss_sum += loss.detach().double() / self._job.settings.accumulate
+
+    def _to_device(self, batch: Batch) -> Batch:
+        inputs = batch.inputs.to(self._engine.device, non_blocking=True)
+        if inputs.dim() == 4:
+            inputs = inputs.contiguous(memory_format=self._format)
+        return Batch(inputs, batch.targets.to(self._engine.device), batch.places)
+
+    def _mean_loss(self) -> float:
+        """Mean loss of this epoch so far."""
+        steps = (self._step - 1) % self._per_epoch + 1
+        loss = float(self._loss_sum) / steps
+        if not math.isfinite(loss):
+            raise TrainError(
+                f"{self._job.stage}: the loss is {loss} at step {self._step}. "
+                f"Lower its lr ({self._job.settings.lr:g}), or give it a warm-up."
+            )
+        return loss
+
+    def _note(self) -> str:
+        return f"loss {self._mean_loss():.3f}"
+
+    def _finish_epoch(self, epoch: int, steps_per_second: float) -> None:
+        job, settings = self._job, self._job.settings
+        accuracy = self._validation_accuracy()
+        metrics = job.sparsifier.metrics()
+        record: Record = {
+            "stage": job.stage,
+            "epoch": epoch + 1,
+            "step": self._step,
+            "lr": learning_rate(settings, self._step - 1, self._per_epoch),
+            "loss": self._mean_loss(),
+            "validation_accuracy": accuracy,
+            "images_per_second": steps_per_second * settings.batch_size,
+            "support": job.sparsifier.structure().widths() if metrics else {},
+            "notices": job.sparsifier.notices(),
+            **metrics,
+        }
+        self._history.append(record)
+        self._loss_sum.zero_()
+        self._around.on_epoch(record)
+
+    def _validation_accuracy(self) -> float:
+        model = self._model.eval()
+
+        @torch.no_grad()
+        def predict(inputs: Tensor) -> Tensor:
+            moved = inputs.to(self._engine.device)
+            if moved.dim() == 4:
+                moved = moved.contiguous(memory_format=self._format)
+            outputs: Tensor = model(moved)
+            return outputs
+
+        return self._job.task.accuracy(predict, "validation")
+
+    def _save(self) -> None:
+        self._saved_at = time.monotonic()
+        if self._around.checkpoints is None or not self._engine.is_main_process:
+            return
+        scaler = self._engine.scaler
+        save_state(
+            self._around.checkpoints,
+            {
+                "step": self._step,
+                "loss_sum": float(self._loss_sum),
+                "history": self._history,
+                "model": self._engine.unwrap_model(self._model).state_dict(),
+                "optimizer": self._optimizer.state_dict(),
+                "sparsifier": self._job.sparsifier.state_dict(),
+                "random": torch.get_rng_state(),
+                "scaler": scaler.state_dict() if scaler is not None else {},
+            },
+        )
+
+    def _load(self) -> None:
+        assert self._around.checkpoints is not None
+        state = load_state(self._around.checkpoints)
+        if state is None:
+            return
+        try:
+            self._engine.unwrap_model(self._model).load_state_dict(state["model"])
+            self._optimizer.load_state_dict(state["optimizer"])
+        except (RuntimeError, ValueError, KeyError) as failure:
+            raise TrainError(
+                f"{self._around.checkpoints}: the checkpoint is of another network or optimiser "
+                f"({str(failure).splitlines()[0]}). Delete the folder to train anew."
+            ) from failure
+        self._job.sparsifier.load_state_dict(state["sparsifier"])
+        torch.set_rng_state(state["random"])
+        if self._engine.scaler is not None:
+            self._engine.scaler.load_state_dict(state["scaler"])
+        self._step, self._history = state["step"], state["history"]
+        self._loss_sum.fill_(state["loss_sum"])
+
+
+def make_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
+    """SGD or AdamW; tensors of one dimension (norms, biases) have no weight decay."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": settings.weight_decay},
+        {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
+    ]
+    if settings.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=settings.lr)
+    return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum)
+
+
+def _memory_format(settings: TrainSettings) -> torch.memory_format:
+    if settings.memory_format == "channels-last":
+        return torch.channels_last
+    return torch.contiguous_format

@@ -1,0 +1,30 @@
+"""Re-estimating batch norm statistics, the first thing a freshly stripped network needs."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+
+@torch.no_grad()
+def reestimate_norms(model: nn.Module, inputs: Iterable[Tensor]) -> None:
+    """Replace all batch norm statistics of ``model`` by plain averages over ``inputs``.
+
+    Modes and momenta are as before afterwards; a model without batch norms is left alone.
+    """
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    if not norms:
+        return
+    modes = {module: module.training for module in model.modules()}
+    momenta = {norm: norm.momentum for norm in norms}
+    model.eval()
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain average
+        norm.train()
+    for batch in inputs:
+        model(batch)
+    for norm, momentum in momenta.items():
+        norm.momentum = momentum
+    for module, mode in modes.items():
+        module.training = mode

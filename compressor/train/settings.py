@@ -1,0 +1,53 @@
+"""Settings of a training stage."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from compressor.settings import Settings
+
+
+class OptimiserSettings(Settings):
+    """How weights move; the same for searching, tuning and the dense reference."""
+
+    batch_size: int = Field(default=128, ge=2)
+    """Images per optimiser step over all processes and accumulated batches."""
+    accumulate: int = Field(default=1, ge=1)
+    """Parts that each batch is cut into to save memory."""
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    lr: float = Field(default=0.1, gt=0)
+    """Largest learning rate."""
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    """Of sgd."""
+    weight_decay: float = Field(default=5e-4, ge=0)
+    """On weights of two and more dimensions; norms and biases have none."""
+    schedule: Literal["constant", "cosine", "linear"] = "cosine"
+    """How the rate falls from ``lr`` to zero; the path search wants it constant."""
+    warmup_epochs: float = Field(default=0.0, ge=0)
+    """Epochs over which the rate rises from zero to ``lr``."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Arithmetic of forward and backward; weights and methods stay in float32."""
+    memory_format: Literal["contiguous", "channels-last"] = "channels-last"
+    """Layout of images in memory; changes speed only."""
+
+
+class TrainSettings(OptimiserSettings):
+    """One training stage."""
+
+    epochs: int = Field(ge=1)
+    """Passes over the training images."""
+
+
+class DenseTrainSettings(OptimiserSettings):
+    """The dense reference: trained for as many epochs as searching and tuning have together."""
+
+
+class TuneSettings(TrainSettings):
+    """Tuning the slim network."""
+
+    teacher_weight: float = Field(default=0.5, ge=0, le=1)
+    """Share of the loss that compares with the dense network's outputs (distillation)."""
+    temperature: float = Field(default=2.0, gt=0)
+    """Softens both outputs before they are compared."""
+    norm_batches: int = Field(default=50, ge=0)
+    """Batches over which norm statistics are re-estimated straight after stripping."""
