@@ -1,12 +1,13 @@
 """The command line: parses, calls, prints; heavy imports live inside the commands."""
 
+import ast
 import errno
 import json
 import shlex
 import sys
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NoReturn
 
 import click
 
@@ -26,6 +27,33 @@ STAGE_HELP = {
 }
 """Commands that run the pipeline up to one stage."""
 
+DISK_FULL = "Free some space."
+NOT_WRITABLE = "Give another place, or mend its permissions."
+MACHINE_FAULTS = {
+    errno.ENOSPC: DISK_FULL,
+    errno.EDQUOT: DISK_FULL,
+    errno.EACCES: NOT_WRITABLE,
+    errno.EPERM: NOT_WRITABLE,
+    errno.EROFS: NOT_WRITABLE,
+    errno.EIO: "The disk is failing: use another one.",
+    errno.EMFILE: "Raise the limit of open files (`ulimit -n`).",
+}
+"""What the system may refuse at any moment, and what to do about it."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What was asked for on the command line of a pipeline command; see `_OPTIONS`."""
+
+    recipe: str
+    out: Path | None
+    overrides: tuple[str, ...]
+    seed: int | None
+    device: Literal["auto", "cpu"]
+    resume: bool
+    quiet: bool
+    as_json: bool
+
 
 class Commands(click.Group):
     """Turns what users can cause into one line and an exit status; bugs keep their traceback."""
@@ -35,23 +63,37 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except CompressorError as failure:
-            click.echo(str(failure), err=True)
-            ctx.exit(failure.exit_status)
+            _leave(ctx, str(failure), failure.exit_status)
+        except click.exceptions.NoArgsIsHelpError:
+            raise
+        except click.UsageError as failure:
+            place = failure.ctx.command_path if failure.ctx else "compressor"
+            _leave(ctx, f"{failure.format_message()} See `{place} --help`.", failure.exit_code)
         except KeyboardInterrupt:
-            click.echo(f"Stopped. Finished stages are kept; go on with: {_again()}", err=True)
-            ctx.exit(1)
+            _leave(ctx, f"Stopped.{_again(ctx)}", 1)
         except OSError as failure:
-            if failure.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if failure.errno not in MACHINE_FAULTS:
                 raise
-            place = failure.filename or "the run directory"
-            message = f"{place}: the disk is full. Free some space; go on with: {_again()}"
-            click.echo(message, err=True)
-            ctx.exit(1)
+            advice = MACHINE_FAULTS[failure.errno]
+            place = failure.filename or "the current folder"
+            reason = (failure.strerror or "cannot be written").lower()
+            _leave(ctx, f"{place}: {reason}. {advice}{_again(ctx)}", 1)
 
 
-def _again() -> str:
+def _leave(ctx: click.Context, message: str, status: int) -> NoReturn:
+    click.echo(message, err=True)
+    ctx.exit(status)
+
+
+def _again(ctx: click.Context) -> str:
+    """How to go on with the run that was stopped, as the end of a message; empty if none was."""
+    folder = ctx.find_root().obj
+    if folder is None:
+        return ""
     words = ["compressor", *sys.argv[1:]]
-    return shlex.join(words if "--resume" in words or len(words) < 3 else [*words, "--resume"])
+    words += [] if any(w == "--out" or w.startswith("--out=") for w in words) else ["--out", folder]
+    words += [] if "--resume" in words else ["--resume"]
+    return f" Finished stages are kept; go on with: {shlex.join(words)}"
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -60,68 +102,77 @@ def main() -> None:
     """Train a vision network sparse, strip it physically, prove it, export it, time it."""
 
 
-def _run_options(command: Callable[..., None]) -> Callable[..., None]:
-    options = (
-        click.argument("recipe"),
-        click.option("--out", type=click.Path(path_type=Path), help="Run directory."),
-        click.option(
-            "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a setting."
-        ),
-        click.option("--seed", type=click.IntRange(min=0), help="Override the recipe's seed."),
-        click.option("--device", type=click.Choice(["auto", "cpu"]), default="auto"),
-        click.option("--resume", is_flag=True, help="Go on inside an unfinished stage."),
-        click.option("--quiet", is_flag=True, help="Only warnings on stderr."),
-        click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
+_OPTIONS: tuple[click.Parameter, ...] = (
+    click.Argument(["recipe"]),
+    click.Option(["--out"], type=click.Path(path_type=Path), help="Run directory."),
+    click.Option(
+        ["--set", "overrides"], multiple=True, metavar="KEY=VALUE", help="Override a setting."
+    ),
+    click.Option(["--seed"], type=click.IntRange(min=0), help="Override the recipe's seed."),
+    click.Option(
+        ["--device"],
+        type=click.Choice(["auto", "cpu"]),
+        default="auto",
+        help="auto takes a GPU where there is one.",
+    ),
+    click.Option(["--resume"], is_flag=True, help="Go on inside an unfinished stage."),
+    click.Option(["--quiet"], is_flag=True, help="Only warnings on stderr."),
+    click.Option(["--json", "as_json"], is_flag=True, help="Print the result as JSON."),
+)
+"""The same for every pipeline command."""
 
 
-def _pipeline_command(name: str, help_text: str, until: str | None) -> None:
-    @main.command(name, help=help_text)
-    @_run_options
-    def command(recipe: str, **options: Any) -> None:
-        _run(recipe, until, **options)
+class PipelineCommand(click.Command):
+    """Runs a recipe up to one stage, or to the end."""
+
+    def __init__(self, name: str, help_text: str, until: str | None) -> None:
+        super().__init__(name, params=list(_OPTIONS), help=help_text)
+        self._until = until
+
+    def invoke(self, ctx: click.Context) -> None:
+        """Run, with the options as one record."""
+        _run(Options(**ctx.params), self._until, ctx)
 
 
-def _run(
-    reference: str,
-    until: str | None,
-    *,
-    out: Path | None,
-    overrides: tuple[str, ...],
-    seed: int | None,
-    device: str,
-    resume: bool,
-    quiet: bool,
-    as_json: bool,
-) -> None:
-    from compressor.pipeline import Where, default_out, run_recipe
+def _run(options: Options, until: str | None, ctx: click.Context) -> None:
+    from compressor.pipeline import Where, default_out, is_first_process, run_recipe
     from compressor.recipe import find_recipe, load_recipe
 
-    path = find_recipe(reference)
-    seed_override = () if seed is None else (f"seed={seed}",)
-    recipe = load_recipe(path, (*overrides, *seed_override))
+    path = find_recipe(options.recipe)
+    seed_override = () if options.seed is None else (f"seed={options.seed}",)
+    recipe = load_recipe(path, (*options.overrides, *seed_override))
     where = Where(
-        out=out or default_out(recipe),
-        console=Console(quiet=quiet),
-        device="cpu" if device == "cpu" else "auto",
-        resume=resume,
+        out=options.out or default_out(recipe),
+        console=Console(quiet=options.quiet),
+        device=options.device,
+        resume=options.resume,
         model_folders=(path.parent, Path()),
         until=until,
     )
+    ctx.find_root().obj = str(where.out)
     run = run_recipe(recipe, where)
-    summary = run.folder / "summary.json"
-    if as_json and summary.is_file():
-        click.echo(summary.read_text(encoding="utf-8"), nl=False)
-    else:
-        click.echo(json.dumps({"run": str(run.folder)}) if as_json else str(run.folder))
+    if is_first_process():
+        click.echo(_result(run.folder, until, as_json=options.as_json), nl=False)
 
 
-_pipeline_command("run", "Run every stage of RECIPE, a file or the name of a shipped one.", None)
-for _stage, _help in STAGE_HELP.items():
-    _pipeline_command(_stage, f"{_help} Earlier stages run first if they are not done.", _stage)
+def _result(folder: Path, until: str | None, *, as_json: bool) -> str:
+    if not as_json:
+        return f"{folder}\n"
+    # After an earlier stage a summary may lie there that is older than the stage.
+    if until in (None, "report"):
+        return (folder / "summary.json").read_text(encoding="utf-8")
+    return json.dumps({"run": str(folder)}) + "\n"
+
+
+def _add_pipeline_commands() -> None:
+    whole = "Run every stage of RECIPE, a file or the name of a shipped one."
+    main.add_command(PipelineCommand("run", whole, None))
+    for stage, text in STAGE_HELP.items():
+        help_text = f"{text} Earlier stages run first if they are not done."
+        main.add_command(PipelineCommand(stage, help_text, stage))
+
+
+_add_pipeline_commands()
 
 
 @main.command()
@@ -168,8 +219,18 @@ def _models() -> list[dict[str, str]]:
 
     from compressor.recipe import shipped
 
-    files = [f"models/{path.name}" for path in sorted(shipped("models").glob("*.py"))]
-    return [{"name": name} for name in [*files, *(f"torchvision:{n}" for n in list_models())]]
+    factories = [
+        f"models/{path.name}:{name}"
+        for path in sorted(shipped("models").glob("*.py"))
+        for name in _public_functions(path)
+    ]
+    return [{"name": n} for n in [*factories, *(f"torchvision:{n}" for n in list_models())]]
+
+
+def _public_functions(path: Path) -> list[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+    return [name for name in names if not name.startswith("_")]
 
 
 def _recipes() -> list[dict[str, str]]:

@@ -23,6 +23,7 @@ class Console:
     def __init__(self, *, quiet: bool = False, stream: TextIO | None = None) -> None:
         self.quiet = quiet
         self._stream = stream if stream is not None else sys.stderr
+        self._live: RichConsole | None = None
 
     def say(self, text: str) -> None:
         """Print one line."""
@@ -45,6 +46,10 @@ class Console:
             yield _Lines(self._write, label, num_steps, done).advance
 
     def _write(self, text: str) -> None:
+        if self._live is not None:
+            # Rich moves the bar below the line; written past it, the line would run into the bar.
+            self._live.print(text, markup=False, highlight=False, soft_wrap=True)
+            return
         self._stream.write(text + "\n")
         self._stream.flush()
 
@@ -58,7 +63,7 @@ class Console:
             TextColumn("{task.fields[note]}"),
         )
         rich_console = RichConsole(file=self._stream)
-        with Progress(*columns, console=rich_console) as progress:
+        with Progress(*columns, console=rich_console) as progress, self._lines_above(rich_console):
             bar: BarID = progress.add_task(label, total=num_steps, completed=done, note="")
 
             def advance(note: str) -> None:
@@ -67,6 +72,14 @@ class Console:
                     progress.update(bar, note=note)
 
             yield advance
+
+    @contextmanager
+    def _lines_above(self, rich_console: RichConsole) -> Iterator[None]:
+        self._live = rich_console
+        try:
+            yield
+        finally:
+            self._live = None
 
 
 class _Lines:

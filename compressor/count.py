@@ -4,6 +4,7 @@ A MAC is one multiplication with its addition; what others call FLOPs is about t
 are convolutions and linear layers, for one image; norms, activations and additions are not.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -57,7 +58,9 @@ def layer_macs(model: nn.Module, example: Tensor) -> dict[str, int]:
     return macs
 
 
-def _counter(name: str, num_images: int, macs: dict[str, int]):  # type: ignore[no-untyped-def]
+def _counter(
+    name: str, num_images: int, macs: dict[str, int]
+) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
     def hook(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         assert isinstance(layer, COUNTED)
         # Each weight is used once for each position that its layer visits: of the output, or, for

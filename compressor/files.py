@@ -4,11 +4,14 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError
 
 HASH_BLOCK_BYTES = 1 << 20
 
@@ -26,30 +29,60 @@ def whole_file(path: Path) -> Iterator[Path]:
     # mkstemp makes private files; what a user finds should follow the umask like any other file.
     umask = os.umask(0)
     os.umask(umask)
-    temporary.chmod(0o666 & ~umask)
+    mode = 0o666 & ~umask
     try:
-        yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.replace(path)
+        with _os_errors(path):
+            yield temporary
+            # Writers that put a file of their own in its place choose its mode themselves.
+            temporary.chmod(mode)
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """Give a temporary folder to fill; it takes the place of ``path`` when the block ends well."""
+    """Give a temporary folder to fill; it takes the place of ``path`` when the block ends well.
+
+    A failure inside the block leaves whatever stood at ``path`` before, and no temporary folder.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     try:
-        yield temporary
-        replace_folder(temporary, path)
+        with _os_errors(path):
+            yield temporary
+            replace_folder(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def _os_errors(path: Path) -> Iterator[None]:
+    """Make what the system refuses an ``OSError`` that names ``path``, whoever was writing.
+
+    A failed write names no file, and safetensors raises an error of its own for a full disk.
+    """
+    try:
+        yield
+    except SafetensorError as failure:
+        number = re.search(r"\(os error (\d+)\)", str(failure))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from failure
+    except OSError as failure:
+        if failure.filename is None:
+            failure.filename = str(path)
+        raise
+
+
 def replace_folder(source: Path, target: Path) -> None:
-    """Rename ``source`` to ``target``; an older ``target`` goes only once the new one stands."""
+    """Rename ``source`` to ``target``; an older ``target`` goes only once the new one stands.
+
+    Between the two renames, for an instant, neither stands there: a folder cannot be replaced in
+    one step everywhere.
+    """
     if not target.exists():
         source.replace(target)
         return
@@ -82,6 +115,20 @@ def sha256(path: Path) -> str:
         while block := file.read(HASH_BLOCK_BYTES):
             digest.update(block)
     return digest.hexdigest()
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append ``line`` to a text file; if it cannot be written whole, no part of it stays."""
+    with _os_errors(path), path.open("ab", buffering=0) as file:
+        end = file.tell()
+        data = f"{line}\n".encode()
+        try:
+            if (written := file.write(data)) != len(data):
+                # The system takes what still fits and only refuses the rest.
+                file.write(data[written:])
+        except OSError:
+            file.truncate(end)
+            raise
 
 
 def fingerprint(value: Any) -> str:

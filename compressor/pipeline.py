@@ -3,21 +3,26 @@
 import datetime
 import uuid
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from accelerate.state import PartialState
+from accelerate.utils import broadcast_object_list
 
 from compressor import stages
 from compressor.bench.environment import environment
 from compressor.console import Console
+from compressor.context import Context
 from compressor.data.catalog import data_root
-from compressor.files import write_json
-from compressor.recipe import Recipe
+from compressor.files import fingerprint, sha256, write_json
+from compressor.recipe import Recipe, shipped
 from compressor.run import Run
-from compressor.stages import Context
 from compressor.train.device import Device
+
+PATIENCE = datetime.timedelta(days=7)
+"""How long other processes wait for the first one, which strips, exports and times alone."""
 
 
 @dataclass(frozen=True)
@@ -29,26 +34,37 @@ class Stage:
         work: What it does.
         made_from: Stages whose files it reads.
         sections: Sections of the recipe that it depends on, beside seed, model and data.
+        epochs_of: Sections of which it depends on the number of epochs only.
         everywhere: Whether every process takes part (training), or only the first.
+        on_top: Files that it writes into the run directory itself.
     """
 
     name: str
     work: Callable[[Context, Path], None]
     made_from: tuple[str, ...] = ()
     sections: tuple[str, ...] = ()
+    epochs_of: tuple[str, ...] = ()
     everywhere: bool = False
+    on_top: tuple[str, ...] = ()
 
 
 STAGES = (
     Stage("inspect", stages.inspect, sections=("export",)),
-    Stage("dense", stages.dense, ("inspect",), ("task", "dense", "train", "tune"), everywhere=True),
-    Stage("train", stages.search, ("inspect",), ("task", "sparsity", "train"), everywhere=True),
+    # No file of inspect is read by training; it comes first since it is quick to find fault.
+    Stage(
+        "dense",
+        stages.dense,
+        sections=("task", "dense"),
+        epochs_of=("train", "tune"),
+        everywhere=True,
+    ),
+    Stage("train", stages.search, sections=("task", "sparsity", "train"), everywhere=True),
     Stage("strip", stages.strip, ("train",), ("strip",)),
     Stage("tune", stages.tune, ("strip", "dense"), ("task", "tune"), everywhere=True),
     Stage("export", stages.export, ("tune", "dense"), ("export",)),
     Stage("verify", stages.verify, ("train", "strip", "export")),
     Stage("bench", stages.bench, ("export",), ("bench",)),
-    Stage("report", stages.report, ("verify", "bench"), ("name",)),
+    Stage("report", stages.report, ("verify", "bench"), ("name",), on_top=stages.REPORT_FILES),
 )
 
 
@@ -82,30 +98,47 @@ def default_out(recipe: Recipe) -> Path:
 def run_recipe(recipe: Recipe, where: Where) -> Run:
     """Run the stages of ``recipe`` that are not done yet, up to ``where.until``.
 
+    Started by ``torchrun`` or ``accelerate launch``, every process calls this, and all return when
+    the last stage is done.
+
     Raises:
         CompressorError: Whatever a stage finds wrong.
     """
-    processes = PartialState(cpu=where.device == "cpu")
-    console = where.console if processes.is_main_process else Console(quiet=True)
-    run = Run(where.out)
+    processes = PartialState(cpu=where.device == "cpu", timeout=PATIENCE)
+    is_main = processes.is_main_process
+    # Of a new directory each process would have made up its own name.
+    out = Path(broadcast_object_list([str(where.out)])[0])
+    with processes.main_process_first():
+        run = Run(out)
     context = Context(
         recipe=recipe,
         run=run,
-        console=console,
+        console=where.console if is_main else Console(quiet=True),
         device=where.device,
         data_root=data_root(),
         model_folders=where.model_folders,
         resume=where.resume,
-        is_main=processes.is_main_process,
+        is_main=is_main,
     )
-    if processes.is_main_process:
-        _write_head(recipe, run)
-    for stage in STAGES:
+    with run.locked() if is_main else nullcontext():
+        if is_main:
+            _write_head(recipe, run)
+        inputs = _inputs(recipe, where.model_folders)
+        for stage in _stages_until(where.until):
+            processes.wait_for_everyone()
+            _run_stage(stage, context, _settings(stage, recipe) | {"inputs": inputs}, processes)
         processes.wait_for_everyone()
-        _run_stage(stage, context)
-        if stage.name == where.until:
-            break
     return run
+
+
+def is_first_process() -> bool:
+    """Whether this process is the one that tells and writes, or the only one."""
+    return bool(PartialState().is_main_process)
+
+
+def _stages_until(last: str | None) -> tuple[Stage, ...]:
+    names = [stage.name for stage in STAGES]
+    return STAGES if last is None else STAGES[: names.index(last) + 1]
 
 
 def _write_head(recipe: Recipe, run: Run) -> None:
@@ -114,26 +147,59 @@ def _write_head(recipe: Recipe, run: Run) -> None:
     write_json(run.folder / "environment.json", environment())
 
 
-def _run_stage(stage: Stage, context: Context) -> None:
+def _run_stage(
+    stage: Stage, context: Context, settings: dict[str, Any], processes: PartialState
+) -> None:
     run = context.run
     run.reread()
-    key = run.key(_settings(stage, context.recipe), stage.made_from)
-    if run.is_done(stage.name, key):
-        context.console.say(f"{stage.name}: done before, unchanged")
-        return
+    key = run.key(settings, stage.made_from)
+    if run.was_finished(stage.name, key):
+        if not (changed := run.changed_files(stage.name)):
+            context.console.say(f"{stage.name}: done before, unchanged")
+            return
+        if context.is_main:
+            context.console.warn(
+                f"{run.folder / changed[0]} is not as {stage.name} wrote it; the stage runs again."
+            )
     if not context.is_main:
         if stage.everywhere:
+            # The first process clears what a killed attempt left, or finds its checkpoint there.
+            processes.wait_for_everyone()
             stage.work(context, run.partial(stage.name))
         return
     if run.was_started(stage.name, key) and not context.resume:
         context.console.say(f"{stage.name}: starts again; --resume goes on where it was stopped")
         run.clear(stage.name)
     run.log("stage", {"stage": stage.name, "state": "started"})
-    with run.writing(stage.name, key, stage.made_from) as folder:
+    with run.writing(stage.name, key, stage.made_from, stage.on_top) as folder:
+        if stage.everywhere:
+            processes.wait_for_everyone()
         stage.work(context, folder)
     run.log("stage", {"stage": stage.name, "state": "done"})
 
 
 def _settings(stage: Stage, recipe: Recipe) -> dict[str, Any]:
     sections = {"seed", "model", "data", *stage.sections}
-    return recipe.model_dump(mode="json", include=sections)
+    settings = recipe.model_dump(mode="json", include=sections)
+    return settings | {f"{name}.epochs": getattr(recipe, name).epochs for name in stage.epochs_of}
+
+
+def _inputs(recipe: Recipe, model_folders: tuple[Path, ...]) -> dict[str, str]:
+    """Fingerprints of the user's files that a recipe names: network, weights and data."""
+    folders = (*model_folders, shipped("models").parent)
+    factory = recipe.model.factory.rpartition(":")[0]
+    places = {
+        "factory": [folder / factory for folder in folders if factory.endswith(".py")],
+        "weights": [Path(recipe.model.weights)] if recipe.model.weights else [],
+        "data": [Path(recipe.data.path).expanduser()] if recipe.data.path else [],
+    }
+    found = {name: next((p for p in some if p.exists()), None) for name, some in places.items()}
+    return {name: _content(path) for name, path in found.items() if path is not None}
+
+
+def _content(path: Path) -> str:
+    """Fingerprint of a file's bytes, or of the names and sizes of the files in a folder."""
+    if path.is_file():
+        return sha256(path)
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    return fingerprint([[str(file.relative_to(path)), file.stat().st_size] for file in files])

@@ -21,26 +21,43 @@ from compressor.tasks.classification import TaskSettings
 from compressor.tasks.model import ModelSettings
 from compressor.train.settings import DenseTrainSettings, TrainSettings, TuneSettings
 
+MAX_SHOWN = 60
+"""A wrong value is shown up to so many characters."""
+
+MAX_SEED = 2**63 - 1
+"""Larger ones torch does not take."""
+
+ARGUMENT_KINDS = "text, a number, true or false, or a list of whole numbers"
+"""What may be an argument of a network's factory."""
+
 
 class Recipe(Settings):
     """Everything about a run except where it runs and where its files go."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
     """Short name, for folders and reports."""
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=MAX_SEED)
     """Seed of the weights, the validation split, the order of images and every draw."""
     model: ModelSettings
+    """Which network, and where its weights come from."""
     data: DataSettings
+    """Which images, and how many of them."""
     task: TaskSettings = TaskSettings()
+    """How training images are shown and how errors are weighed."""
     sparsity: SparsitySettings
+    """The method of the search, by its name under ``method``, and its settings."""
     dense: DenseTrainSettings = DenseTrainSettings()
     """The dense reference and teacher; it is trained for ``train.epochs + tune.epochs``."""
     train: TrainSettings
     """The search: sparse training that makes the path."""
     strip: StripSettings = StripSettings()
+    """What the slim network may cost."""
     tune: TuneSettings
+    """Training of the slim network, with the dense one as teacher."""
     export: ExportSettings = ExportSettings()
+    """How networks are written as ONNX."""
     bench: BenchSettings = BenchSettings()
+    """How latency is measured."""
 
     def dense_settings(self) -> TrainSettings:
         """The dense reference's settings with its number of epochs."""
@@ -67,8 +84,11 @@ def find_recipe(reference: str) -> Path:
     Raises:
         RecipeError: There is none.
     """
-    if Path(reference).is_file():
-        return Path(reference)
+    path = Path(reference)
+    if path.is_file():
+        return path
+    if path.is_dir() and reference not in shipped_recipes():
+        raise RecipeError(f"{reference} is a folder. Name the recipe's .toml file in it.")
     names = shipped_recipes()
     if reference in names:
         return names[reference]
@@ -90,15 +110,31 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         RecipeError: All faults at once, one line each.
     """
+    values = _read_toml(path)
+    faults = [fault for override in overrides if (fault := _set(values, override))]
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as failure:
-        raise RecipeError(f"{path} is not TOML: {failure}. Mend the line it names.") from failure
+        recipe = check_recipe(values, f"{path} with --set" if overrides else str(path))
+    except RecipeError as failure:
+        raise RecipeError("\n".join([*faults, str(failure)])) from None
+    if faults:
+        raise RecipeError("\n".join(faults))
+    return recipe
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        # Some editors open a file with a byte order mark, which TOML does not know.
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except tomllib.TOMLDecodeError as failure:
+        raise RecipeError(f"{path} is not TOML: {failure}. Mend that place.") from failure
+    except UnicodeDecodeError as failure:
+        raise RecipeError(
+            f"{path} is not UTF-8 text: {failure.reason} at byte {failure.start}. Save it as UTF-8."
+        ) from failure
     except OSError as failure:
-        raise RecipeError(f"{path} cannot be read: {failure.strerror}.") from failure
-    for override in overrides:
-        _set(values, override)
-    return check_recipe(values, str(path))
+        raise RecipeError(
+            f"{path} cannot be read: {failure.strerror}. Mend its permissions, or name another."
+        ) from failure
 
 
 def check_recipe(values: Mapping[str, Any], source: str) -> Recipe:
@@ -111,28 +147,44 @@ def check_recipe(values: Mapping[str, Any], source: str) -> Recipe:
         # Through JSON, whose lists may stand for tuples even where types are strict.
         return Recipe.model_validate_json(json.dumps(values, default=str))
     except ValidationError as failure:
-        faults = [_fault(error) for error in failure.errors()]
+        # A value that fits no kind of a union is one fault, and pydantic gives one for each kind.
+        faults = dict.fromkeys(_fault(error) for error in _causes(failure.errors()))
         raise RecipeError("\n".join(f"{source}: {fault}" for fault in faults)) from None
 
 
-def _set(values: dict[str, Any], override: str) -> None:
+def _set(values: dict[str, Any], override: str) -> str | None:
+    """Put ``section.key=value`` into ``values``, or say what is wrong with it."""
     key, equals, text = override.partition("=")
-    names = key.strip().split(".")
+    names = [name.strip() for name in key.split(".")]
     if not equals or not all(names):
-        raise RecipeError(f"--set {override}: write section.key=value, such as train.epochs=3.")
+        return f"--set {override}: write section.key=value, such as train.epochs=3."
     section: Any = values
     for name in names[:-1]:
         section = section.setdefault(name, {})
         if not isinstance(section, dict):
-            raise RecipeError(f"--set {override}: {name} is a value, not a section.")
+            return f"--set {override}: {name} is a value, not a section. Set {name} itself."
     section[names[-1]] = _toml_value(text.strip())
+    return None
 
 
 def _toml_value(text: str) -> Any:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        read = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
         return text
+    # Text of several lines could be read as more than one key.
+    return read["value"] if len(read) == 1 else text
+
+
+def _causes(errors: Sequence[ErrorDetails]) -> list[ErrorDetails]:
+    """The errors without those that only follow: a list is short since its items were refused."""
+    places = [error["loc"] for error in errors]
+    return [
+        error
+        for error in errors
+        if error["type"] != "too_short"
+        or not any(p[: len(error["loc"])] == error["loc"] != p for p in places)
+    ]
 
 
 def _fault(error: ErrorDetails) -> str:
@@ -141,19 +193,42 @@ def _fault(error: ErrorDetails) -> str:
     where = ".".join(place) or "the recipe"
     match error["type"]:
         case "extra_forbidden":
-            return f"{where}: there is no such key. {_nearest(place)}"
+            return f"{where}: there is no such key. {_near(place[-1], _keys_around(error['loc']))}"
         case "missing":
-            return f"{where}: the key is missing. Add it."
+            return f"{where}: the {_kind(place)} is missing. Add it."
         case "union_tag_not_found":
             return f"{where}.method: the key is missing. Choose one of {', '.join(METHODS)}."
         case "union_tag_invalid":
             found = error["input"]["method"]
             return f"{where}.method: {found!r} is not a method. {_near(str(found), METHODS)}"
+        case _:
+            return _value_fault(error, where, place)
+
+
+def _value_fault(error: ErrorDetails, where: str, place: list[str]) -> str:
+    match error["type"]:
         case "value_error":
             return f"{where}: {error['msg'].removeprefix('Value error, ')}."
+        case "too_short":
+            return f"{where} is empty. Give at least one value."
+        case "string_pattern_mismatch":
+            return f"{where} = {_shown(error)}: use small letters, digits and any of . _ - only."
+        case "model_type" | "model_attributes_type" | "dict_type":
+            return f"{where} = {_shown(error)}: this is a section. Write [{where}] and its keys."
+        case _ if place[:2] == ["model", "arguments"] and len(place) > 2:
+            return f"{'.'.join(place[:3])}: give {ARGUMENT_KINDS}."
         case _:
-            given = json.dumps(error["input"], default=str)
-            return f"{where} = {given}: {error['msg'].lower()}."
+            message = error["msg"][:1].lower() + error["msg"][1:]
+            return f"{where} = {_shown(error)}: {message}."
+
+
+def _shown(error: ErrorDetails) -> str:
+    text = json.dumps(error["input"], default=str)
+    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 3]}..."
+
+
+def _kind(place: list[str]) -> str:
+    return "section" if len(place) == 1 and _keys_of(place) else "key"
 
 
 def _without_tag(place: list[str]) -> list[str]:
@@ -162,19 +237,20 @@ def _without_tag(place: list[str]) -> list[str]:
     return [place[0], *place[2:]] if tagged else place
 
 
-def _nearest(place: list[str]) -> str:
-    return _near(place[-1], _keys_of(place[:-1]))
-
-
 def _near(word: str, words: Mapping[str, Any] | Sequence[str]) -> str:
     near = difflib.get_close_matches(word, list(words), n=1, cutoff=0.5)
     return f"Did you mean {near[0]}?" if near else f"There are {', '.join(words)}."
 
 
-def _keys_of(section: list[str]) -> list[str]:
-    """Keys that a section knows; for the method's own section those of all methods."""
-    if section == ["sparsity"]:
-        return sorted({key for m in METHODS.values() for key in m.settings.model_fields})
+def _keys_around(place: Sequence[int | str]) -> list[str]:
+    """Keys of the section that the last key of ``place`` stands in."""
+    if place[0] == "sparsity" and place[1] in METHODS:
+        return list(METHODS[str(place[1])].settings.model_fields)
+    return _keys_of(place[:-1])
+
+
+def _keys_of(section: Sequence[int | str]) -> list[str]:
+    """Keys that a section knows; none for what is no section."""
     model: Any = Recipe
     for name in section:
         field = model.model_fields[name].annotation

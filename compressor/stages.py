@@ -4,9 +4,8 @@ Stages meet only through files, so each can be run alone, repeated or replaced, 
 processes the ones that only the first process runs need no other care.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,37 +14,29 @@ from torch import Tensor, nn
 
 from compressor.bench.engines import Side
 from compressor.bench.pair import bench_pair
-from compressor.console import Console
+from compressor.context import Context
 from compressor.count import count, layer_macs
 from compressor.couplings.coupling import Couplings, mask_
-from compressor.couplings.trace import trace
-from compressor.data.catalog import load_data
-from compressor.data.source import ImageData
 from compressor.errors import RunError
 from compressor.export.onnx import export_onnx
 from compressor.export.verify import OnnxPredictor, check_parity, parity, random_inputs
 from compressor.files import read_json, write_json
-from compressor.recipe import Recipe, shipped
 from compressor.report.write import write_report
-from compressor.run import CHECKPOINT, Run
 from compressor.sparsity.base import Horizon
 from compressor.sparsity.catalog import build_sparsifier
 from compressor.sparsity.dense import Dense, DenseSettings
 from compressor.strip.apply import apply
 from compressor.strip.budget import Cost, solve
 from compressor.strip.certificate import certify
-from compressor.strip.plan import StripPlan, make_plan
-from compressor.strip.trial import freeze_what_fails
+from compressor.strip.plan import make_plan
 from compressor.structure import Path as UnitsPath
 from compressor.structure import Structure
 from compressor.summary import make_summary
-from compressor.tasks.classification import Classification
-from compressor.tasks.model import build_model, load_weights
+from compressor.support import SupportWatch
 from compressor.tasks.task import Objective, TaskLoss
 from compressor.train.checkpoint import save_weights
-from compressor.train.device import Device
 from compressor.train.distill import Distillation
-from compressor.train.loop import Job, Record, Surroundings, steps_per_epoch, train
+from compressor.train.loop import Job, Record, steps_per_epoch, train
 from compressor.train.norms import reestimate_norms
 from compressor.train.order import batch_places, epoch_order, generator_for
 from compressor.train.schedule import path_time
@@ -56,80 +47,14 @@ CERTIFICATE_IMAGES = 64
 
 PARITY_IMAGES = 64
 
-
-@dataclass
-class Context:
-    """What the stages of one run share; the parts that take time are made when first used."""
-
-    recipe: Recipe
-    run: Run
-    console: Console
-    device: Device
-    data_root: Path
-    model_folders: tuple[Path, ...]
-    resume: bool
-    is_main: bool
-
-    @cached_property
-    def data(self) -> ImageData:
-        """The data set, its validation images cut out."""
-        return load_data(self.recipe.data, self.data_root, self.recipe.seed)
-
-    @cached_property
-    def task(self) -> Classification:
-        """What is learned."""
-        return Classification(self.data, self.recipe.task)
-
-    @cached_property
-    def couplings(self) -> Couplings:
-        """Couplings of the network, each of them tried."""
-        model = self.fresh_model()
-        return freeze_what_fails(model, trace(model, self.example), self.example)
-
-    @property
-    def example(self) -> Tensor:
-        """Two images as the network takes them."""
-        return self.task.example(2)
-
-    def fresh_model(self) -> nn.Module:
-        """The network as training starts from it; always the same one."""
-        folders = (*self.model_folders, shipped("models").parent)
-        channels = self.data.image_shape[0]
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.recipe.seed)
-            return build_model(self.recipe.model, self.data.num_classes, channels, folders)
-
-    def dense_model(self) -> nn.Module:
-        """The dense reference, trained."""
-        return self._load(self.fresh_model(), "dense")
-
-    def searched_model(self) -> nn.Module:
-        """The network that the search trained, still of full size."""
-        return self._load(self.fresh_model(), "train")
-
-    def slim_model(self, stage: str) -> nn.Module:
-        """The slim network with the weights of ``strip`` or ``tune``."""
-        plan = StripPlan.from_json(read_json(self.run.path("strip", "plan.json")))
-        return self._load(apply(plan, self.fresh_model()), stage)
-
-    def _load(self, model: nn.Module, stage: str) -> nn.Module:
-        load_weights(model, self.run.path(stage, "weights.safetensors"))
-        return model.eval()
-
-    def surroundings(self, folder: Path, on_epoch: Callable[[Record], None]) -> Surroundings:
-        """Where and how a stage trains; its checkpoints lie in its unfinished folder."""
-        return Surroundings(
-            console=self.console,
-            device=self.device,
-            checkpoints=folder / CHECKPOINT,
-            resume=self.resume,
-            on_epoch=on_epoch,
-        )
+REPORT_FILES = ("summary.json", "report.md", "report.html")
+"""What the last stage writes for people, into the run directory itself."""
 
 
 def inspect(context: Context, folder: Path) -> None:
     """Couplings and size of the dense network, and its export, before anything is trained."""
     couplings, model = context.couplings, context.fresh_model()
+    context.check_output(model)
     if not couplings.free:
         reasons = "; ".join(f"{frozen.name}: {frozen.reason}" for frozen in couplings.frozen)
         raise RunError(f"No unit of {context.recipe.model.factory} can be removed: {reasons}.")
@@ -181,7 +106,12 @@ def search(context: Context, folder: Path) -> None:
         settings=recipe.train,
         seed=recipe.seed,
     )
-    history = _train(context, folder, job)
+    cost = Cost.of(model, context.couplings, layer_macs(model, context.example))
+    watch = SupportWatch(cost, context.couplings, recipe.strip, recipe.train.epochs)
+    history = _train(context, folder, job, watch)
+    if not context.is_main:
+        return
+    history = [record | watch.figures(record) for record in history]
     _write_training(context, folder, model, history, teacher_images=0)
     write_json(folder / "structure.json", sparsifier.structure().to_json())
     write_json(folder / "path.json", sparsifier.path().to_json())
@@ -306,17 +236,20 @@ def _job(
     )
 
 
-def _train(context: Context, folder: Path, job: Job) -> list[Record]:
+def _train(
+    context: Context, folder: Path, job: Job, watch: SupportWatch | None = None
+) -> list[Record]:
     def on_epoch(record: Record) -> None:
         if not context.is_main:
             return
-        context.run.log("epoch", record)
-        support = f", {record['support_share']:.0%} of units" if "support_share" in record else ""
+        figures = watch.figures(record) if watch else {}
+        context.run.log("epoch", record | figures)
+        support = f", {watch.line(record)}" if watch and figures else ""
         context.console.say(
             f"{job.stage}: epoch {record['epoch']}/{job.settings.epochs}, loss "
             f"{record['loss']:.3f}, validation {record['validation_accuracy']:.2%}{support}"
         )
-        for notice in record["notices"]:
+        for notice in [*record["notices"], *(watch.notices(record) if watch else ())]:
             context.console.warn(notice)
 
     return train(job, context.surroundings(folder, on_epoch))

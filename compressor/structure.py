@@ -67,12 +67,15 @@ class Structure:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Structure":
-        """Read what ``to_json`` wrote."""
-        keep = {}
-        for name, entry in value["keep"].items():
-            keep[name] = torch.zeros(entry["units"], dtype=torch.bool)
-            keep[name][entry["kept"]] = True
-        return cls(keep)
+        """Read what ``to_json`` wrote.
+
+        Raises:
+            StructureError: The value is not one that ``to_json`` wrote.
+        """
+        try:
+            return cls({name: _read_kept(entry) for name, entry in value["keep"].items()})
+        except _UNREADABLE as fault:
+            raise _unreadable("structure", fault) from fault
 
 
 @dataclass(frozen=True)
@@ -137,13 +140,40 @@ class Path:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Path":
-        """Read what ``to_json`` wrote."""
-        couplings = {}
-        for name, entry in value["couplings"].items():
-            times = [torch.inf if time is None else time for time in entry["entry_time"]]
-            couplings[name] = UnitPath(
-                entry_step=torch.tensor(entry["entry_step"], dtype=torch.int64),
-                entry_time=torch.tensor(times, dtype=torch.float64),
-                score=torch.tensor(entry["score"], dtype=torch.float64),
-            )
-        return cls(value["method"], couplings)
+        """Read what ``to_json`` wrote.
+
+        Raises:
+            StructureError: The value is not one that ``to_json`` wrote.
+        """
+        try:
+            couplings = {name: _read_units(entry) for name, entry in value["couplings"].items()}
+            return cls(value["method"], couplings)
+        except _UNREADABLE as fault:
+            raise _unreadable("path", fault) from fault
+
+
+_UNREADABLE = (AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+"""What reading a JSON value of another make can raise."""
+
+
+def _unreadable(what: str, fault: Exception) -> StructureError:
+    reason = (str(fault).splitlines() or ["no message"])[0]
+    return StructureError(
+        f"The {what} cannot be read ({type(fault).__name__}: {reason}). "
+        f"Use a {what}.json as train wrote it."
+    )
+
+
+def _read_kept(entry: Mapping[str, Any]) -> Tensor:
+    kept = torch.zeros(entry["units"], dtype=torch.bool)
+    kept[entry["kept"]] = True
+    return kept
+
+
+def _read_units(entry: Mapping[str, Any]) -> UnitPath:
+    times = [torch.inf if time is None else time for time in entry["entry_time"]]
+    return UnitPath(
+        entry_step=torch.tensor(entry["entry_step"], dtype=torch.int64),
+        entry_time=torch.tensor(times, dtype=torch.float64),
+        score=torch.tensor(entry["score"], dtype=torch.float64),
+    )

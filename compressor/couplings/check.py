@@ -1,6 +1,7 @@
 """Validates couplings before anyone uses them: each claim against the tensors themselves."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 
 from torch import Tensor, nn
 
@@ -11,71 +12,68 @@ from compressor.errors import CouplingError
 def check_couplings(couplings: Couplings, model: nn.Module) -> None:
     """Raise unless every coupling fits the model and no two of them claim the same slice.
 
-    Checked: at least one unit, produced by some layer; every tensor is there and every index inside
-    its axis; each member has one block per unit, so that the widths on both ends of an edge agree
-    whatever is removed; no position is claimed twice; nothing is both frozen and free.
+    Checked: names are unique, and nothing is both frozen and free; each coupling is sound by
+    itself (``fault_of``); no position is claimed by two of them (``clashes``).
 
     Raises:
         CouplingError: Names coupling, tensor and index.
     """
+    names = [free.name for free in couplings.free] + [held.name for held in couplings.frozen]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise CouplingError(
+            f"{twice[0]}: the coupling is listed twice, free or frozen. Trace the network again."
+        )
     tensors = named_tensors(model)
-    claims: dict[tuple[str, int], list[tuple[Coupling, Member]]] = defaultdict(list)
-    for coupling in couplings.free:
-        _check_shape(coupling)
-        for member in coupling.members:
-            _check_member(coupling, member, tensors)
-            claims[member.tensor, member.axis].append((coupling, member))
-    for (tensor, axis), owners in claims.items():
-        _check_claims(tensor, axis, owners)
-    _check_frozen(couplings)
+    faults = {c.name: fault for c in couplings.free if (fault := fault_of(c, tensors))}
+    for name, fault in (faults or clashes(couplings)).items():
+        raise CouplingError(f"{name}: {fault}. Trace the network that is to be stripped.")
 
 
-def _check_shape(coupling: Coupling) -> None:
+def fault_of(coupling: Coupling, tensors: Mapping[str, Tensor]) -> str | None:
+    """Why a coupling cannot be right for a network with these ``tensors``, or None.
+
+    A sound one has at least one unit, and a layer that produces it; all of its members are tensors
+    of the network and have one block for each unit, so that the widths on both ends of an edge
+    agree whatever is removed; each index lies inside its axis, and none stands there twice.
+    """
     if coupling.num_units < 1:
-        raise CouplingError(f"{coupling.name}: the coupling has no unit. Keep this layer out.")
+        return "the coupling has no unit"
     if not coupling.of_kind("filter"):
-        raise CouplingError(
-            f"{coupling.name}: no layer produces the units of this coupling. Keep this layer out."
-        )
+        return "no layer produces the units of this coupling"
+    faults = (_fault_of_member(coupling, member, tensors) for member in coupling.members)
+    return next((fault for fault in faults if fault), None)
 
 
-def _check_member(coupling: Coupling, member: Member, tensors: dict[str, Tensor]) -> None:
-    if member.tensor not in tensors:
-        raise CouplingError(
-            f"{coupling.name}: its member {member.tensor} is not a tensor of the network. "
-            "Trace the network that is to be stripped."
-        )
-    if member.index.dim() != 2 or member.index.shape[0] != coupling.num_units:
-        raise CouplingError(
-            f"{coupling.name}: {member.tensor} has an index of shape {tuple(member.index.shape)} "
-            f"for {coupling.num_units} units. Trace the network again."
-        )
-    size = tensors[member.tensor].shape[member.axis]
-    low, high = int(member.index.min()), int(member.index.max())
-    if low < 0 or high >= size:
-        wrong = low if low < 0 else high
-        raise CouplingError(
-            f"{coupling.name}: index {wrong} is outside axis {member.axis} of {member.tensor}, "
-            f"which has {size} entries. Keep this layer out of stripping."
-        )
+def _fault_of_member(
+    coupling: Coupling, member: Member, tensors: Mapping[str, Tensor]
+) -> str | None:
+    name, axis, index = member.tensor, member.axis, member.index
+    if name not in tensors:
+        return f"its member {name} is not a tensor of the network"
+    if index.dim() != 2 or index.shape[0] != coupling.num_units or index.shape[1] < 1:
+        return f"{name} has an index of shape {tuple(index.shape)} for {coupling.num_units} units"
+    if not 0 <= axis < tensors[name].dim():
+        return f"{name} has {tensors[name].dim()} axes, and its member lies along axis {axis}"
+    size = tensors[name].shape[axis]
+    outside = index[(index < 0) | (index >= size)]
+    if len(outside):
+        return f"index {int(outside[0])} is outside axis {axis} of {name}, which has {size} entries"
+    if len(set(index.flatten().tolist())) < index.numel():
+        return f"two of its units claim the same position on axis {axis} of {name}"
+    return None
 
 
-def _check_claims(tensor: str, axis: int, owners: list[tuple[Coupling, Member]]) -> None:
-    seen: dict[int, str] = {}
-    for coupling, member in owners:
-        for position in member.index.flatten().tolist():
-            if position in seen:
-                raise CouplingError(
-                    f"Position {position} on axis {axis} of {tensor} belongs to both "
-                    f"{seen[position]} and {coupling.name}. Keep these layers out of stripping."
-                )
-            seen[position] = coupling.name
-
-
-def _check_frozen(couplings: Couplings) -> None:
-    frozen = {coupling.name for coupling in couplings.frozen}
+def clashes(couplings: Couplings) -> dict[str, str]:
+    """For each free coupling that claims a position which another one claims too, that other."""
+    owners: dict[tuple[str, int, int], str] = {}
+    reasons: dict[str, str] = defaultdict(str)
     for coupling in couplings.free:
-        if coupling.name in frozen:
-            raise CouplingError(
-                f"{coupling.name}: the coupling is both frozen and free. Trace the network again."
-            )
+        for member in coupling.members:
+            for position in member.index.flatten().tolist():
+                place = (member.tensor, member.axis, position)
+                owner = owners.setdefault(place, coupling.name)
+                if owner != coupling.name:
+                    what = f"position {position} on axis {member.axis} of {member.tensor}"
+                    reasons[owner] = f"{what} belongs to {coupling.name} as well"
+                    reasons[coupling.name] = f"{what} belongs to {owner} as well"
+    return dict(reasons)

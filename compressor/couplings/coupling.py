@@ -4,6 +4,7 @@ A unit is one index of a coupling: a channel everywhere it appears. Training ran
 removes units, and both read the same members, so they cannot disagree on what a unit is.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -117,6 +118,24 @@ def named_tensors(model: nn.Module) -> dict[str, Tensor]:
     return {
         **dict(model.named_parameters(remove_duplicate=False)),
         **dict(model.named_buffers(remove_duplicate=False)),
+    }
+
+
+def tied_tensors(model: nn.Module) -> dict[str, str]:
+    """Names of the tensors that several layers hold, each with another name of the same tensor.
+
+    One layer under two names ties nothing: whatever is done to it is done once.
+    """
+    names: dict[int, list[str]] = defaultdict(list)
+    for layer_name, layer in model.named_modules():
+        prefix = f"{layer_name}." if layer_name else ""
+        own = (*layer._parameters.items(), *layer._buffers.items())
+        for attribute, tensor in own:
+            if tensor is not None:
+                names[id(tensor)].append(prefix + attribute)
+    shared = [tied for tied in names.values() if len(tied) > 1]
+    return {
+        name: next(other for other in tied if other != name) for tied in shared for name in tied
     }
 
 

@@ -6,21 +6,29 @@ every parameter, it may not come back (so it has a time budget), and it fails wi
 kind (so each becomes one line that names the part of the network where it happened).
 """
 
-import copy
 import ctypes
 import threading
 import warnings
-from collections import defaultdict
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from compressor.couplings.axes import LayerAxes, axes_of, is_depthwise
-from compressor.couplings.check import check_couplings
-from compressor.couplings.coupling import Coupling, Couplings, FrozenCoupling, Member
+from compressor.couplings.axes import LayerAxes, Slot, axes_of, is_depthwise
+from compressor.couplings.check import check_couplings, clashes, fault_of
+from compressor.couplings.coupling import (
+    Coupling,
+    Couplings,
+    FrozenCoupling,
+    Member,
+    named_tensors,
+    tied_tensors,
+)
+from compressor.couplings.forward import Place, run_forward, traceable_copy
 from compressor.errors import CouplingError
 
 TRACE_SECONDS = 60.0
@@ -30,29 +38,22 @@ Answer = TypeVar("Answer")
 
 
 def trace(model: nn.Module, example: Tensor, *, seconds: float = TRACE_SECONDS) -> Couplings:
-    """Couplings of ``model``, checked; the model itself is not touched.
+    """Couplings of ``model`` as it runs in eval mode, checked; the model itself is not touched.
+
+    A layer that ``example`` does not pass is in no coupling. What is found but cannot be cut is
+    frozen, with the reason.
 
     Args:
-        model: Any module that takes one tensor and whose parameters are all used.
+        model: Any module that takes one tensor and returns one.
         example: Input batch, shape ``(images, ...)``.
         seconds: Time budget.
 
     Raises:
-        CouplingError: The network cannot be run or traced, or not in time, or its couplings
-            contradict each other.
+        CouplingError: The network cannot be run or traced, or not in time, or its forward depends
+            on the values of tensors, so that one trace does not tell about other images.
     """
-    twin = copy.deepcopy(model).requires_grad_(True)
-    place = _Place()
-    couplings = _within(seconds, place, lambda: _trace(twin, example, place))
-    check_couplings(couplings, twin)
-    return couplings
-
-
-@dataclass
-class _Place:
-    """Where tracing is, for messages."""
-
-    name: str = "the forward pass"
+    place = Place()
+    return _within(seconds, place, lambda: _trace(model, example, place))
 
 
 @dataclass
@@ -65,29 +66,34 @@ class _Group:
     reason: str | None = None
 
 
-def _trace(model: nn.Module, example: Tensor, place: _Place) -> Couplings:
-    names = {module: name for name, module in model.named_modules()}
-    groups = _groups(model, example, names, place)
-    free, frozen = [], []
-    for group in groups:
+def _trace(model: nn.Module, example: Tensor, place: Place) -> Couplings:
+    twin = traceable_copy(model, place)
+    tied = tied_tensors(twin)
+    free: list[Coupling] = []
+    frozen: list[FrozenCoupling] = []
+    for group in _groups(twin, example, place):
         place.name = group.root
-        reason = group.reason or _refusal(model, group)
-        if reason:
-            frozen.append(FrozenCoupling(group.root, group.num_units, reason))
+        coupling = _coupling(twin, group, tied)
+        if isinstance(coupling, Coupling):
+            free.append(coupling)
         else:
-            free.append(Coupling(group.root, group.num_units, tuple(_members(model, group))))
-    return Couplings(tuple(free), tuple(frozen))
+            frozen.append(coupling)
+    couplings = Couplings(tuple(free), tuple(frozen))
+    couplings = couplings.freeze(clashes(couplings))
+    check_couplings(couplings, twin)
+    return couplings
 
 
-def _groups(
-    model: nn.Module, example: Tensor, names: dict[nn.Module, str], place: _Place
-) -> list[_Group]:
+def _groups(model: nn.Module, example: Tensor, place: Place) -> list[_Group]:
     import torch_pruning
 
+    names = {module: name for name, module in model.named_modules()}
     graph = torch_pruning.DependencyGraph()
     with warnings.catch_warnings(), torch.enable_grad():
         warnings.simplefilter("ignore")  # the library's, on what it does with bare parameters
-        graph.build_dependency(model, example_inputs=example, verbose=False)
+        # Without a forward_fn the library unpacks the batch, and may run the network on one image.
+        forward = partial(run_forward, place)
+        graph.build_dependency(model, example, forward_fn=forward, verbose=False)
         # In the model's own order, so that a coupling is named after its first layer.
         roots = [
             module
@@ -117,10 +123,25 @@ def _group(graph: Any, root: nn.Module, names: dict[nn.Module, str]) -> _Group:
         if is_output and not node.outputs:
             group.reason = "these channels are an output of the network"
         if isinstance(node.module, nn.Parameter):
-            group.reason = f"a bare parameter ({node.name}) runs along these channels"
+            name = graph._param_to_name[node.module]
+            group.reason = f"a bare parameter ({name}) runs along these channels"
         elif node.module in names:
             group.parts.append((names[node.module], is_output, positions, item.root_idxs))
     return group
+
+
+def _coupling(
+    model: nn.Module, group: _Group, tied: Mapping[str, str]
+) -> Coupling | FrozenCoupling:
+    reason = group.reason or _refusal(model, group)
+    if reason is None:
+        coupling = Coupling(group.root, group.num_units, tuple(_members(model, group)))
+        shared = [member.tensor for member in coupling.members if member.tensor in tied]
+        if shared:
+            reason = f"{shared[0]} is the same tensor as {tied[shared[0]]}, which ties two layers"
+        else:
+            reason = fault_of(coupling, named_tensors(model))
+    return coupling if reason is None else FrozenCoupling(group.root, group.num_units, reason)
 
 
 def _refusal(model: nn.Module, group: _Group) -> str | None:
@@ -134,6 +155,9 @@ def _refusal(model: nn.Module, group: _Group) -> str | None:
             return f"{name} is a {reason}, which cannot be cut yet"
         if is_output and len(positions) != len(set(units)):
             return f"{name} produces several channels for one unit"
+        blocks = Counter(units)
+        if len(blocks) != group.num_units or len(set(blocks.values())) != 1:
+            return f"these {group.num_units} channels do not lie evenly in {name}"
     return None
 
 
@@ -143,7 +167,7 @@ def _members(model: nn.Module, group: _Group) -> list[Member]:
         layer = model.get_submodule(name)
         axes = axes_of(layer)
         assert axes is not None
-        index = _blocks(positions, units, group)
+        index = _index(positions, units, group.num_units)
         for slot in _slots(layer, axes, is_output):
             if getattr(layer, slot.attribute, None) is not None:
                 tensor = f"{name}.{slot.attribute}" if name else slot.attribute
@@ -151,26 +175,20 @@ def _members(model: nn.Module, group: _Group) -> list[Member]:
     return list(members.values())
 
 
-def _slots(layer: nn.Module, axes: LayerAxes, is_output: bool) -> tuple[Any, ...]:
+def _slots(layer: nn.Module, axes: LayerAxes, is_output: bool) -> tuple[Slot, ...]:
     # Layers that pass channels through, norms and depthwise convolutions, have one side only.
     one_sided = not axes.inputs or is_depthwise(layer)
     return axes.outputs if is_output or one_sided else axes.inputs
 
 
-def _blocks(positions: list[int], units: list[int], group: _Group) -> Tensor:
-    blocks: dict[int, list[int]] = defaultdict(list)
+def _index(positions: list[int], units: list[int], num_units: int) -> Tensor:
+    blocks: list[list[int]] = [[] for _ in range(num_units)]
     for position, unit in zip(positions, units, strict=True):
         blocks[unit].append(position)
-    sizes = {len(block) for block in blocks.values()}
-    if len(blocks) != group.num_units or len(sizes) != 1:
-        raise CouplingError(
-            f"{group.root}: its {group.num_units} channels do not divide evenly over a layer that "
-            "reads them. Reshape by whole channels, or keep this layer out of stripping."
-        )
-    return torch.tensor([sorted(blocks[unit]) for unit in range(group.num_units)])
+    return torch.tensor([sorted(block) for block in blocks])
 
 
-def _within(seconds: float, place: _Place, work: Callable[[], Answer]) -> Answer:
+def _within(seconds: float, place: Place, work: Callable[[], Answer]) -> Answer:
     """Run ``work`` in a thread of its own, and stop it when its time is over."""
     answers: list[Answer] = []
     failures: list[BaseException] = []
@@ -203,7 +221,7 @@ def _interrupt(thread: threading.Thread) -> None:
     )
 
 
-def _as_coupling_error(failure: BaseException, place: _Place) -> CouplingError:
+def _as_coupling_error(failure: BaseException, place: Place) -> CouplingError:
     if isinstance(failure, CouplingError):
         return failure
     first_line = (str(failure).strip().splitlines() or ["no message"])[0]

@@ -20,9 +20,9 @@ BUDGET_NAMES = {"macs": "MACs kept", "params": "Parameters kept", "latency_ms": 
 def comparison_section(run: RunRecord) -> Section:
     """Dense beside slim: accuracy, compute, size; and the budget, asked and reached."""
     note = (
-        "MACs are multiply-accumulates for one image. Training compute is all that was spent until "
-        "the network was finished: a forward and a backward pass count as three forward passes for "
-        "each image, passes of a teacher are added."
+        "MACs are multiply-accumulates for one image. Training compute counts a forward and a "
+        "backward pass as three forward passes for each image; for the slim network that is search "
+        "and tuning with the teacher's passes, without what the teacher's own training cost."
     )
     tables = (_comparison_table(run.summary), _budget_table(run.summary))
     return Section("comparison", "Dense against slim", (note,), tables=tables)
@@ -170,7 +170,7 @@ def certificate_section(run: RunRecord) -> Section:
         ("Masked against stripped, float32", formats.difference(certificate.max_rel_diff_fp32)),
         ("Masked against stripped, float64", formats.difference(certificate.max_rel_diff_fp64)),
         *(
-            (f"Slim network against {exported.file}", formats.difference(exported.max_rel_diff))
+            (f"PyTorch against {exported.file}", formats.difference(exported.max_rel_diff))
             for exported in run.summary.verify
         ),
     )

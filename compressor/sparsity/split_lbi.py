@@ -19,7 +19,8 @@ published ones are right for one network and one number of steps only.
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from dataclasses import replace
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -29,17 +30,16 @@ from compressor.couplings.coupling import (
     Coupling,
     Couplings,
     Member,
-    gather,
     named_tensors,
     unit_norms,
 )
 from compressor.errors import TrainError
 from compressor.settings import Settings
 from compressor.sparsity.base import Horizon
-from compressor.sparsity.prox import group_soft_threshold
-from compressor.structure import NEVER, Path, Structure, UnitPath
+from compressor.sparsity.twin import Twin
+from compressor.structure import Path, Structure, UnitPath
 
-Twin = Literal["auto", "norm-scale", "filter"]
+Carrier = Literal["auto", "norm-scale", "filter"]
 
 EMPTY_AFTER_SHARE = 0.5
 """An empty support is worth a line once this share of the steps is over."""
@@ -49,7 +49,7 @@ class SplitLBISettings(Settings):
     """DessiLBI; the defaults calibrate themselves from the length of the run and the weights."""
 
     method: Literal["dessilbi"] = "dessilbi"
-    twin: Twin = "auto"
+    twin: Carrier = "auto"
     """What carries the twin: the norm scales of a coupling, or its filters.
 
     With batch norm filters are scale free and their twins say little, so ``auto`` takes the norm
@@ -66,40 +66,6 @@ class SplitLBISettings(Settings):
     """The paper's damping; redundant with the learning rate and lam, for comparison with papers."""
     entry_share: float = Field(default=0.5, gt=0)
     """Share of the run at which a unit that keeps its initial norm enters, when nu is None."""
-
-
-class TwinState(NamedTuple):
-    """One coupling's twin.
-
-    Attributes:
-        dual: Z, shape ``(units, entries)``.
-        gamma: Gamma, same shape.
-    """
-
-    dual: Tensor
-    gamma: Tensor
-
-
-def split_lbi_step(
-    weights: Tensor, state: TwinState, alpha: float, nu: float, threshold: float, kappa: float = 1.0
-) -> tuple[TwinState, Tensor]:
-    """One step of the twin, and the pull on the weights.
-
-    Args:
-        weights: W_k, shape ``(units, entries)``.
-        state: Z_k and Gamma_k.
-        alpha: Step size, > 0; the optimiser's learning rate over ``kappa``.
-        nu: Inverse coupling strength, > 0.
-        threshold: lambda * w_g, > 0.
-        kappa: Damping, > 0.
-
-    Returns:
-        Z_{k+1} with Gamma_{k+1}, and D_k: the weights still have to move by ``-kappa alpha D_k``.
-    """
-    pull = (weights - state.gamma) / nu
-    dual = state.dual + alpha * pull
-    gamma = kappa * group_soft_threshold(dual, threshold)
-    return TwinState(dual, gamma), pull
 
 
 def calibrated_nu(path_time: float, entry_share: float, lam: float, kappa: float) -> float:
@@ -126,9 +92,8 @@ class SplitLBI:
             horizon.path_time, settings.entry_share, settings.lam, settings.kappa
         )
         self._step = 0
-        self._time = 0.0
+        self._twins: dict[str, Twin] = {}
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
-        self._pulls: dict[str, Tensor] = {}
 
     def attach(
         self, model: nn.Module, optimizer: torch.optim.Optimizer, couplings: Couplings
@@ -136,66 +101,55 @@ class SplitLBI:
         """Make a twin for each coupling and hook the optimiser's step.
 
         Raises:
-            TrainError: A twinned parameter is not in the optimiser, or starts at zero.
+            TrainError: A twinned parameter is not in the optimiser, or all of a coupling's are
+                zero, or norm scales are asked for where there are none.
         """
         self._tensors = named_tensors(model)
         self._couplings = couplings
-        self._members = {c.name: twin_members(c, self._settings.twin) for c in couplings.free}
-        self._groups = {
-            name: _param_group(optimizer, name, members, self._tensors)
-            for name, members in self._members.items()
-        }
-        self._thresholds, self._states, self._paths = {}, {}, {}
-        for name, members in self._members.items():
-            weights = gather(self._tensors, members)
-            mean_norm = float(torch.linalg.vector_norm(weights, dim=1).mean())
-            if mean_norm == 0:
-                raise TrainError(
-                    f"{name}: all weights that would carry the twin are zero. "
-                    "Choose another sparsity.twin, or another initialisation."
-                )
-            self._thresholds[name] = self._settings.lam * mean_norm
-            self._states[name] = TwinState(torch.zeros_like(weights), torch.zeros_like(weights))
-            self._paths[name] = _no_entries(len(weights), weights.device)
+        self._optimizer = optimizer
+        self._twins, self._groups = {}, {}
+        for coupling in couplings.free:
+            members = twin_members(coupling, self._settings.twin)
+            self._groups[coupling.name] = _param_group(
+                optimizer, coupling.name, members, self._tensors
+            )
+            self._twins[coupling.name] = self._twin(coupling.name, members)
         self._handles = [
             optimizer.register_step_pre_hook(self._before_step),
             optimizer.register_step_post_hook(self._after_step),
         ]
 
+    def _twin(self, name: str, members: tuple[Member, ...]) -> Twin:
+        # The positions lie where the weights do; else every step would copy them there.
+        members = tuple(
+            replace(member, index=member.index.to(self._tensors[member.tensor].device))
+            for member in members
+        )
+        mean_norm = float(unit_norms(self._tensors, members).mean())
+        if mean_norm == 0:
+            raise TrainError(
+                f"{name}: all weights that would carry the twin are zero. "
+                "Choose another sparsity.twin, or another initialisation."
+            )
+        return Twin(members, self._tensors, self._settings.lam * mean_norm)
+
+    def _rate(self, name: str) -> float:
+        # Looked up at each step: an optimiser that loads a state makes new groups.
+        return float(self._optimizer.param_groups[self._groups[name]]["lr"])
+
     @torch.no_grad()
     def _before_step(self, *_: Any) -> None:
         # Z, Gamma and the pull all use W_k, so they come before the optimiser moves it.
         self._step += 1
-        for name, members in self._members.items():
-            alpha = self._groups[name]["lr"] / self._settings.kappa
-            self._states[name], self._pulls[name] = split_lbi_step(
-                gather(self._tensors, members),
-                self._states[name],
-                alpha,
-                self.nu,
-                self._thresholds[name],
-                self._settings.kappa,
-            )
-        self._time += alpha if self._members else 0.0
-        self._record_entries()
+        kappa = self._settings.kappa
+        for name, twin in self._twins.items():
+            twin.advance(self._step, self._rate(name) / kappa, self.nu, kappa)
 
     @torch.no_grad()
     def _after_step(self, *_: Any) -> None:
         # After the optimiser, so that the pull reaches neither momentum nor weight decay.
-        for name, members in self._members.items():
-            lr, start = self._groups[name]["lr"], 0
-            for member in members:
-                tensor = self._tensors[member.tensor]
-                entries = tensor.numel() // tensor.shape[member.axis] * member.index.shape[1]
-                rows = self._pulls[name][:, start : start + entries]
-                member.add_rows_(tensor, rows, alpha=-lr)
-                start += entries
-
-    def _record_entries(self) -> None:
-        for name, (steps, times) in self._paths.items():
-            entered = (self._states[name].gamma != 0).any(dim=1) & (steps == NEVER)
-            steps.masked_fill_(entered, self._step)
-            times.masked_fill_(entered, self._time)
+        for name, twin in self._twins.items():
+            twin.pull_(self._rate(name))
 
     def penalty(self) -> Tensor | None:
         """No penalty: the coupling acts in the step, outside momentum."""
@@ -203,9 +157,7 @@ class SplitLBI:
 
     def structure(self) -> Structure:
         """The support of Gamma."""
-        return Structure(
-            {name: (s.gamma != 0).any(dim=1).cpu() for name, s in self._states.items()}
-        )
+        return Structure({name: twin.support.cpu() for name, twin in self._twins.items()})
 
     def path(self) -> Path:
         """Entries so far; the score is the product of dual norm, filter norm and norm scale.
@@ -217,37 +169,39 @@ class SplitLBI:
             "dessilbi",
             {
                 coupling.name: UnitPath(
-                    entry_step=self._paths[coupling.name][0].cpu(),
-                    entry_time=self._paths[coupling.name][1].cpu(),
-                    score=self._score(coupling).cpu(),
+                    entry_step=self._twins[coupling.name].entry_step.to("cpu", copy=True),
+                    entry_time=self._twins[coupling.name].entry_time.to("cpu", copy=True),
+                    score=self._score(coupling),
                 )
                 for coupling in self._couplings.free
             },
         )
 
     def _score(self, coupling: Coupling) -> Tensor:
-        dual = torch.linalg.vector_norm(self._states[coupling.name].dual, dim=1)
-        factors = [dual, unit_norms(self._tensors, coupling.of_kind("filter"))]
+        dual = self._twins[coupling.name].state.dual
+        factors = [torch.linalg.vector_norm(dual, dim=1)]
+        factors.append(unit_norms(self._tensors, coupling.of_kind("filter")))
         if scales := coupling.of_kind("scale"):
             factors.append(unit_norms(self._tensors, scales))
-        score = torch.ones_like(dual, dtype=torch.float64)
+        score = torch.ones(coupling.num_units, dtype=torch.float64)
         for factor in factors:
-            mean = factor.mean(dtype=torch.float64)
+            # After the run the weights may have left the device that Z is on.
+            values = factor.cpu().double()
+            mean = values.mean()
             # A factor that is zero everywhere, as Z before the first step, says nothing.
-            score *= torch.where(mean > 0, factor / mean, 1.0)
+            score *= torch.where(mean > 0, values / mean, 1.0)
         return score
 
     def metrics(self) -> dict[str, float]:
         """Path time, share of units in the support, and ||W - Gamma|| / ||W||."""
         gaps, norms = 0.0, 0.0
-        for name, members in self._members.items():
-            weights = gather(self._tensors, members)
-            gaps += float((weights - self._states[name].gamma).square().sum())
+        for twin in self._twins.values():
+            weights = twin.weights()
+            gaps += float((weights - twin.state.gamma.to(weights.device)).square().sum())
             norms += float(weights.square().sum())
-        structure = self.structure()
         return {
-            "path_time": self._time,
-            "support_share": 1.0 - structure.sparsity,
+            "path_time": max((twin.time for twin in self._twins.values()), default=0.0),
+            "support_share": 1.0 - self.structure().sparsity,
             "distance": (gaps / norms) ** 0.5 if norms else 0.0,
         }
 
@@ -273,42 +227,32 @@ class SplitLBI:
         self._handles = []
 
     def state_dict(self) -> dict[str, Any]:
-        """Z, Gamma, entries, thresholds and clocks."""
+        """Z, Gamma, entries, thresholds and clocks, by coupling."""
         return {
             "step": self._step,
-            "time": self._time,
             "nu": self.nu,
-            "thresholds": dict(self._thresholds),
-            "dual": {name: state.dual for name, state in self._states.items()},
-            "gamma": {name: state.gamma for name, state in self._states.items()},
-            "entry_step": {name: steps for name, (steps, _) in self._paths.items()},
-            "entry_time": {name: times for name, (_, times) in self._paths.items()},
+            "twins": {name: twin.state_dict() for name, twin in self._twins.items()},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from ``state_dict``'s result.
+        """Go on from ``state_dict``'s result, of which nothing is shared.
 
         Raises:
-            TrainError: The state is of another network.
+            TrainError: The state is of another network or method.
         """
-        for name, twin in self._states.items():
-            saved = state["dual"].get(name)
-            if saved is None or saved.shape != twin.dual.shape:
+        saved_twins = state.get("twins", {})
+        for name, twin in self._twins.items():
+            saved, shape = saved_twins.get(name), tuple(twin.state.dual.shape)
+            if saved is None or tuple(saved["dual"].shape) != shape:
                 raise TrainError(
-                    f"{name}: the checkpoint has no twin of shape {tuple(twin.dual.shape)}. "
+                    f"{name}: the checkpoint has no twin of shape {shape}. "
                     "Resume with the network and settings that it was saved from."
                 )
-            device = twin.dual.device
-            self._states[name] = TwinState(saved.to(device), state["gamma"][name].to(device))
-            self._paths[name] = (
-                state["entry_step"][name].to(device),
-                state["entry_time"][name].to(device),
-            )
-        self._step, self._time, self.nu = state["step"], state["time"], state["nu"]
-        self._thresholds = dict(state["thresholds"])
+            twin.load_state_dict(saved)
+        self._step, self.nu = state["step"], state["nu"]
 
 
-def twin_members(coupling: Coupling, twin: Twin) -> tuple[Member, ...]:
+def twin_members(coupling: Coupling, twin: Carrier) -> tuple[Member, ...]:
     """The members whose slices carry the twin.
 
     Raises:
@@ -325,23 +269,25 @@ def twin_members(coupling: Coupling, twin: Twin) -> tuple[Member, ...]:
     return filters
 
 
-def _no_entries(num_units: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    steps = torch.full((num_units,), NEVER, dtype=torch.int64, device=device)
-    return steps, torch.full((num_units,), torch.inf, dtype=torch.float64, device=device)
-
-
 def _param_group(
     optimizer: torch.optim.Optimizer,
     name: str,
     members: tuple[Member, ...],
     tensors: Mapping[str, Tensor],
-) -> dict[str, Any]:
-    """The optimiser's group whose learning rate moves the coupling's twin."""
+) -> int:
+    """Place of the optimiser's group whose learning rate is the step size of the twin.
+
+    Where the members lie in several groups it is that of the first member.
+    """
+    places = {
+        id(parameter): place
+        for place, group in enumerate(optimizer.param_groups)
+        for parameter in group["params"]
+    }
     for member in members:
-        for group in optimizer.param_groups:
-            if any(parameter is tensors[member.tensor] for parameter in group["params"]):
-                return group
-    raise TrainError(
-        f"{name}: none of the parameters that carry its twin is in the optimiser. "
-        "Give the optimiser all parameters of the model."
-    )
+        if id(tensors[member.tensor]) not in places:
+            raise TrainError(
+                f"{name}: {member.tensor} carries its twin and is not in the optimiser. "
+                "Give the optimiser all parameters of the model."
+            )
+    return places[id(tensors[members[0].tensor])]

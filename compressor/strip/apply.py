@@ -38,10 +38,11 @@ def apply(plan: StripPlan, model: nn.Module) -> nn.Module:
 def _cut(name: str, tensor: Tensor, cuts: list[Cut]) -> Tensor:
     result = tensor.detach()
     for cut in cuts:
-        if tensor.shape[cut.axis] != cut.size:
+        size = tensor.shape[cut.axis] if 0 <= cut.axis < tensor.dim() else "no such axis"
+        if size != cut.size:
             raise StripError(
                 f"{name}: the plan is for {cut.size} entries on axis {cut.axis}, the network has "
-                f"{tensor.shape[cut.axis]}. Apply the plan to the network it was made for."
+                f"{size}. Apply the plan to the network it was made for."
             )
         result = result.index_select(cut.axis, torch.tensor(cut.keep, device=tensor.device))
     return result.contiguous()

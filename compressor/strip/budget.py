@@ -7,7 +7,7 @@ floor, since one cut over everything otherwise empties single layers and ruins t
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -15,8 +15,8 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from compressor.count import COUNTED
-from compressor.couplings.coupling import Coupling, Couplings, named_tensors
-from compressor.errors import BudgetError
+from compressor.couplings.coupling import Coupling, Couplings
+from compressor.errors import BudgetError, StructureError
 from compressor.settings import Settings
 from compressor.structure import Path, Structure
 
@@ -58,27 +58,38 @@ class Cost:
     """
 
     shapes: Mapping[str, tuple[int, ...]]
+    """Shape of each parameter, a shared one under one of its names."""
     macs_per_entry: Mapping[str, float]
+    """For the weight of each counted layer: how often each of its entries is used per image."""
+    fixed_macs: float
+    """MACs of layers that no coupling reaches and whose weight is not a parameter."""
     cut_axes: Mapping[str, Mapping[int, tuple[tuple[str, int], ...]]]
     """For each tensor and axis: the couplings along it, with the positions one unit has."""
 
     @classmethod
     def of(cls, model: nn.Module, couplings: Couplings, macs: Mapping[str, int]) -> "Cost":
         """Cost model of ``model``; ``macs`` are those of its layers, by module name."""
-        tensors = named_tensors(model)
-        unique = {name for name, _ in model.named_parameters()}
-        per_entry = {}
+        parameters = dict(model.named_parameters())
+        first_name = {id(parameter): name for name, parameter in parameters.items()}
+        per_entry: dict[str, float] = defaultdict(float)
+        fixed_macs = 0.0
         for name, layer in model.named_modules():
             if isinstance(layer, COUNTED) and name in macs:
-                weight = f"{name}.weight" if name else "weight"
-                per_entry[weight] = macs[name] / layer.weight.numel()
+                weight = first_name.get(id(layer.weight))
+                if weight is None:
+                    # Computed anew at each use, as under weight norm: no parameter, never cut.
+                    fixed_macs += macs[name]
+                else:
+                    # A weight that two layers share adds up the uses of both.
+                    per_entry[weight] += macs[name] / layer.weight.numel()
         axes: dict[str, dict[int, list[tuple[str, int]]]] = defaultdict(lambda: defaultdict(list))
         for coupling in couplings.free:
             for member in coupling.members:
                 axes[member.tensor][member.axis].append((coupling.name, member.index.shape[1]))
         return cls(
-            shapes={name: tuple(tensors[name].shape) for name in unique | set(per_entry)},
-            macs_per_entry=per_entry,
+            shapes={name: tuple(tensor.shape) for name, tensor in parameters.items()},
+            macs_per_entry=dict(per_entry),
+            fixed_macs=fixed_macs,
             cut_axes={
                 tensor: {axis: tuple(owners) for axis, owners in by_axis.items()}
                 for tensor, by_axis in axes.items()
@@ -87,7 +98,7 @@ class Cost:
 
     def macs(self, removed: Mapping[str, int]) -> float:
         """MACs per image when each coupling loses the given number of units."""
-        return sum(
+        return self.fixed_macs + sum(
             self._entries(tensor, removed) * share for tensor, share in self.macs_per_entry.items()
         )
 
@@ -107,23 +118,57 @@ def solve(
 ) -> Structure:
     """The structure that ``settings`` asks for, its units in the order of ``path``.
 
+    Without a budget the support stays whole, and the best units outside fill it up to its floor and
+    to ``round_to``.
+
     Raises:
         BudgetError: The budget is below what the floors alone cost.
+        StructureError: The path or the support is not one of these couplings.
     """
     scores = path.scores()
+    _check_scores(couplings, scores)
     floors = {c.name: floor_of(c, settings) for c in couplings.free}
     if settings.keep_macs is None and settings.keep_params is None:
-        widths = support.widths()
+        widths = _rounded_support(couplings, support, floors, settings.round_to)
+        scores = {
+            name: torch.where(support.keep[name], torch.inf, score)
+            for name, score in scores.items()
+        }
     else:
         widths = _widths_in_budget(couplings, cost, scores, floors, settings)
-    rounded = {
-        coupling.name: min(
-            coupling.num_units,
-            max(floors[coupling.name], round_up(widths[coupling.name], settings.round_to)),
+    return best_units(scores, widths)
+
+
+def _check_scores(couplings: Couplings, scores: Mapping[str, Tensor]) -> None:
+    units = {coupling.name: coupling.num_units for coupling in couplings.free}
+    if {name: score.numel() for name, score in scores.items()} != units:
+        raise StructureError(
+            f"The path ranks {sum(score.numel() for score in scores.values())} units in "
+            f"{len(scores)} couplings, the network has {sum(units.values())} in {len(units)}, or "
+            "other ones. Use the path with the network it was walked on."
         )
-        for coupling in couplings.free
-    }
-    return best_units(scores, rounded)
+    for name, score in scores.items():
+        if not score.isfinite().all():
+            raise StructureError(
+                f"{name}: the path holds a score that is not a finite number. "
+                "Train again with a smaller rate; this run has diverged."
+            )
+
+
+def _rounded_support(
+    couplings: Couplings, support: Structure, floors: Mapping[str, int], multiple: int
+) -> dict[str, int]:
+    widths = {}
+    for coupling in couplings.free:
+        kept = support.keep.get(coupling.name)
+        if kept is None or kept.numel() != coupling.num_units:
+            raise StructureError(
+                f"{coupling.name}: the support is not one of its {coupling.num_units} units. "
+                "Use the structure with the network it was trained on."
+            )
+        wanted = max(floors[coupling.name], round_up(int(kept.sum()), multiple))
+        widths[coupling.name] = min(coupling.num_units, wanted)
+    return widths
 
 
 def floor_of(coupling: Coupling, settings: StripSettings) -> int:
@@ -201,9 +246,12 @@ def _steps(
     return [(name, width) for _, name, width in steps]
 
 
-def _measure(cost: Cost, settings: StripSettings):  # type: ignore[no-untyped-def]
+def _measure(
+    cost: Cost, settings: StripSettings
+) -> tuple[Callable[[Mapping[str, int]], float], float]:
     if settings.keep_macs is not None:
         return cost.macs, settings.keep_macs
+    assert settings.keep_params is not None
     return cost.params, settings.keep_params
 
 

@@ -29,7 +29,8 @@ class Certificate:
         max_rel_diff_fp64: Largest over all inputs in float64.
         inputs: Number of inputs (images) compared.
         output_spread: Standard deviation of the masked outputs over the images, relative to the
-            largest output; zero would make the comparison empty.
+            largest output. Where it is no larger than the bound on differences, the comparison is
+            empty: a network that ignores its input would pass.
     """
 
     max_rel_diff_fp32: float
@@ -42,27 +43,26 @@ class Certificate:
         return {**asdict(self), "bound_fp32": FP32_BOUND, "bound_fp64": FP64_BOUND}
 
     def check(self) -> None:
-        """Raise unless both differences are within their bounds and the outputs vary.
+        """Raise unless both differences are within their bounds and the outputs vary; NaN fails.
 
         Raises:
             CheckError: Names the figure and the bound.
         """
-        # Written so that a NaN fails too.
-        if not self.output_spread > 0:
+        if not self.output_spread > FP32_BOUND:
             raise CheckError(
-                "The certificate is empty: the masked network gives the same output for every "
-                "image. Train it before stripping."
+                "The certificate is empty: the outputs of the masked network vary over the images "
+                f"by {self.output_spread:.3g}, the bound is {FP32_BOUND:g}. "
+                "Train it before stripping."
             )
         for name, bound in (("max_rel_diff_fp32", FP32_BOUND), ("max_rel_diff_fp64", FP64_BOUND)):
             figure = getattr(self, name)
             if not figure <= bound:
                 raise CheckError(
                     f"The stripped network is not the masked one: {name} is {figure:.3g}, the "
-                    f"bound {bound:g}. Freeze the couplings named by inspect, and report this."
+                    f"bound {bound:g}. Report this with the network: its couplings are wrong."
                 )
 
 
-@torch.no_grad()
 def certify(
     model: nn.Module, couplings: Couplings, structure: Structure, batches: Sequence[Tensor]
 ) -> Certificate:
@@ -74,20 +74,35 @@ def certify(
         structure: What is kept.
         batches: Inputs, each of shape ``(images, ...)``, float32.
     """
-    worst, spread = {}, 0.0
-    for dtype in (torch.float32, torch.float64):
-        dense = copy.deepcopy(model).to(dtype).eval()
-        slim = apply(make_plan(dense, couplings, structure), dense).eval()
-        mask_(dense, couplings, structure)
-        pairs = [(dense(batch.to(dtype)), slim(batch.to(dtype))) for batch in batches]
-        worst[dtype] = max(relative_difference(masked, stripped) for masked, stripped in pairs)
-        spread = max(_spread(masked) for masked, _ in pairs)
+    fp32, _ = compare(model, couplings, structure, [batch.float() for batch in batches])
+    fp64, spread = compare(model, couplings, structure, [batch.double() for batch in batches])
     return Certificate(
-        max_rel_diff_fp32=worst[torch.float32],
-        max_rel_diff_fp64=worst[torch.float64],
+        max_rel_diff_fp32=fp32,
+        max_rel_diff_fp64=fp64,
         inputs=sum(len(batch) for batch in batches),
         output_spread=spread,
     )
+
+
+@torch.no_grad()
+def compare(
+    model: nn.Module, couplings: Couplings, structure: Structure, batches: Sequence[Tensor]
+) -> tuple[float, float]:
+    """Largest relative difference of masked and stripped, and largest spread of the masked outputs.
+
+    Both are computed in the type of ``batches``; NaN where any output is.
+    """
+    dense = copy.deepcopy(model).to(batches[0].dtype).eval()
+    slim = apply(make_plan(dense, couplings, structure), dense).eval()
+    mask_(dense, couplings, structure)
+    pairs = [(dense(batch), slim(batch)) for batch in batches]
+    differences = [relative_difference(masked, stripped) for masked, stripped in pairs]
+    return _largest(differences), _largest([_spread(masked) for masked, _ in pairs])
+
+
+def _largest(figures: list[float]) -> float:
+    # Unlike max(), which may drop a NaN that is not the first.
+    return float(torch.tensor(figures, dtype=torch.float64).max())
 
 
 def relative_difference(expected: Tensor, found: Tensor) -> float:

@@ -1,6 +1,5 @@
 """StripPlan: what is kept on each axis of each tensor, as plain data that can be saved as JSON."""
 
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -69,10 +68,11 @@ class StripPlan:
         Raises:
             StripError: The plan is of another version or lacks a part.
         """
-        if value.get("version") != PLAN_VERSION:
+        version = value.get("version")
+        if version != PLAN_VERSION:
             raise StripError(
-                f"The plan has version {value.get('version')!r}, this release reads "
-                f"{PLAN_VERSION}. Strip again, or use the release that wrote it."
+                f"The plan has version {version!r}, this release reads {PLAN_VERSION}. "
+                "Strip again, or use the release that wrote it."
             )
         try:
             cuts = [
@@ -82,10 +82,11 @@ class StripPlan:
             widths = [
                 Width(width["coupling"], width["units"], width["kept"]) for width in value["widths"]
             ]
-        except KeyError as missing:
+        except (KeyError, TypeError) as fault:
             raise StripError(
-                f"The plan lacks {missing}. Use a plan.json as strip wrote it."
-            ) from None
+                f"The plan cannot be read ({type(fault).__name__}: {fault}). "
+                "Use a plan.json as strip wrote it."
+            ) from fault
         return cls(tuple(cuts), tuple(widths))
 
 
@@ -114,11 +115,3 @@ def make_plan(model: nn.Module, couplings: Couplings, structure: Structure) -> S
         Width(name, structure.keep[name].numel(), kept) for name, kept in structure.widths().items()
     )
     return StripPlan(cuts, widths)
-
-
-def kept_sizes(plan: StripPlan) -> dict[str, dict[int, int]]:
-    """Length of each cut axis after stripping, by tensor and axis."""
-    sizes: dict[str, dict[int, int]] = defaultdict(dict)
-    for cut in plan.cuts:
-        sizes[cut.tensor][cut.axis] = len(cut.keep)
-    return dict(sizes)

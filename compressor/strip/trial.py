@@ -11,29 +11,43 @@ import torch
 from torch import Tensor, nn
 
 from compressor.couplings.coupling import Couplings
-from compressor.errors import CouplingError
-from compressor.strip.certificate import FP64_BOUND, certify
+from compressor.errors import CheckError, CouplingError, StripError
+from compressor.strip.certificate import FP64_BOUND, compare
 from compressor.structure import Structure
+
+FORWARD_FAILURES = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What the forward pass of somebody else's network may raise when its widths change."""
+
+TRIAL_SPREAD = 1000 * FP64_BOUND
+"""How far outputs vary over the images of a trial at least, so that mistakes are seen."""
 
 
 def freeze_what_fails(model: nn.Module, couplings: Couplings, example: Tensor) -> Couplings:
     """The same couplings, with those frozen whose removal breaks the network or is not exact.
 
-    Every other unit of all couplings is removed at once; only when that fails is each coupling
-    tried alone. Norm statistics and affine values are randomised on a copy, since default ones hide
-    mistakes.
+    Half of the units of all couplings are removed at once; only when that fails is each coupling
+    tried alone. Values that a network starts from are shaken on a copy, since they hide mistakes.
 
     Args:
         model: The network; not touched.
         couplings: What was traced.
-        example: Input batch of at least 2 images.
+        example: Input batch of at least 2 images that differ.
 
     Raises:
-        CouplingError: Each coupling can be cut alone, but not all of them together.
+        CouplingError: The network does not run as it is, or gives the same for all images, so that
+            nothing can be tried; or each coupling can be cut alone, but not all of them together.
     """
-    shaken = shake_norms(model, seed=0)
+    shaken = _ready_for_trial(model, couplings, example.cpu())
     everything = couplings.everything().keep
-    halves = {coupling.name: _every_other(coupling.num_units) for coupling in couplings.free}
+    halves = _irregular_halves(couplings, seed=0)
     if _failure(shaken, couplings, Structure(halves), example) is None:
         return couplings
     reasons = {}
@@ -45,36 +59,91 @@ def freeze_what_fails(model: nn.Module, couplings: Couplings, example: Tensor) -
     if reason := _failure(shaken, sound, kept, example):
         raise CouplingError(
             f"Each coupling can be cut alone, but not all together: {reason}. "
-            "Keep parts of the network out of stripping."
+            "Use a network whose layers adapt to their widths."
         )
     return sound
 
 
-def shake_norms(model: nn.Module, seed: int) -> nn.Module:
-    """A copy of ``model`` whose batch norms have random statistics, scales and shifts."""
+@torch.no_grad()
+def shake(model: nn.Module, example: Tensor, seed: int) -> nn.Module:
+    """A copy of ``model`` on the CPU, in eval mode, without values that hide mistakes.
+
+    Norm scales and shifts, and every other parameter whose values are all the same (a head that
+    starts at zero, say), become random in [0.5, 1.5]. The norms then take their statistics from
+    ``example``: with those of a new network, or random ones, the images are no more than a
+    rounding error of the outputs of a deep network, and so is any mistake.
+    """
     generator = torch.Generator().manual_seed(seed)
-    shaken = copy.deepcopy(model).cpu()
-    with torch.no_grad():
-        for layer in shaken.modules():
-            if isinstance(layer, nn.modules.batchnorm._BatchNorm):
-                for tensor in (layer.weight, layer.bias, layer.running_mean, layer.running_var):
-                    if tensor is not None:
-                        tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.5)
+    shaken = copy.deepcopy(model).cpu().eval()
+    for layer in shaken.modules():
+        is_norm = isinstance(layer, nn.modules.batchnorm._BatchNorm)
+        for tensor in layer.parameters(recurse=False):
+            if tensor.is_floating_point() and (is_norm or _is_constant(tensor)):
+                tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.5)
+    _settle_norms(shaken, example)
     return shaken
 
 
-def _every_other(num_units: int) -> Tensor:
-    return torch.arange(num_units) % 2 == 0
+def _settle_norms(model: nn.Module, example: Tensor) -> None:
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 1.0
+        norm.train()
+    model(example)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+        norm.eval()
+
+
+def _is_constant(tensor: Tensor) -> bool:
+    return bool((tensor == tensor.flatten()[:1]).all())
+
+
+def _irregular_halves(couplings: Couplings, seed: int) -> dict[str, Tensor]:
+    """Half of the units of each coupling, without a pattern that a reshape could map to itself."""
+    generator = torch.Generator().manual_seed(seed)
+    halves = {}
+    for coupling in couplings.free:
+        order = torch.randperm(coupling.num_units, generator=generator)
+        halves[coupling.name] = order < (coupling.num_units + 1) // 2
+    return halves
+
+
+def _ready_for_trial(model: nn.Module, couplings: Couplings, example: Tensor) -> nn.Module:
+    """The shaken network, once it is known that removing nothing succeeds and images matter."""
+    try:
+        shaken = shake(model, example, seed=0)
+        difference, spread = compare(shaken, couplings, couplings.everything(), [example.double()])
+    except FORWARD_FAILURES as failure:
+        raise CouplingError(
+            f"The network does not run on its example input: {_first_line(failure)}. "
+            "Check the network and the shape of the images."
+        ) from failure
+    if not difference <= FP64_BOUND:
+        raise CouplingError(
+            f"Two runs of the network on the same images differ by {difference:.2g}. "
+            "Make its forward deterministic in eval mode, and its weights finite."
+        )
+    if not spread > TRIAL_SPREAD:
+        raise CouplingError(
+            f"The outputs of the network vary by {spread:.2g} over {len(example)} example images, "
+            "too little to try its couplings. Give two images that differ, and a live network."
+        )
+    return shaken
 
 
 def _failure(
     model: nn.Module, couplings: Couplings, structure: Structure, example: Tensor
 ) -> str | None:
     try:
-        figure = certify(model, couplings, structure, [example.cpu()]).max_rel_diff_fp64
-    except RuntimeError as failure:
-        first_line = str(failure).strip().splitlines()[0]
-        return f"the network does not run without half of these channels ({first_line})"
+        figure, _ = compare(model, couplings, structure, [example.cpu().double()])
+    except (CheckError, StripError, *FORWARD_FAILURES) as failure:
+        return f"the network does not run without half of these channels ({_first_line(failure)})"
     if not figure <= FP64_BOUND:
         return f"removing half of these channels changes the output by {figure:.2g}"
     return None
+
+
+def _first_line(failure: Exception) -> str:
+    return (str(failure).strip().splitlines() or [type(failure).__name__])[0]

@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,8 @@ def _factory(reference: str, folders: tuple[Path, ...]) -> Callable[..., Any]:
 def _torchvision(name: str) -> Callable[..., Any]:
     from torchvision import models
 
-    if name not in models.list_models():
+    # Of this module only: detectors and segmenters have other outputs, and fetch weights.
+    if name not in models.list_models(module=models):
         raise ModelError(f"torchvision has no model {name!r}. See `compressor list models`.")
 
     def build(**arguments: Any) -> nn.Module:
@@ -97,10 +99,12 @@ def _torchvision(name: str) -> Callable[..., Any]:
 def _timm(name: str) -> Callable[..., Any]:
     if importlib.util.find_spec("timm") is None:
         raise MissingExtra(f"timm:{name} needs timm. Install it: pip install 'compressor[timm]'.")
-    create: Callable[..., Any] = importlib.import_module("timm").create_model
+    timm = importlib.import_module("timm")
+    if not timm.is_model(name):
+        raise ModelError(f"timm has no model {name!r}. See timm.list_models().")
 
     def build(num_classes: int, in_chans: int, **arguments: Any) -> Any:
-        return create(name, num_classes=num_classes, in_chans=in_chans, **arguments)
+        return timm.create_model(name, num_classes=num_classes, in_chans=in_chans, **arguments)
 
     return build
 
@@ -110,15 +114,19 @@ def _from_file(path: str, name: str, folders: tuple[Path, ...]) -> Callable[...,
     file = next((place for place in places if place.is_file()), None)
     if file is None:
         looked = ", ".join(str(place) for place in places)
-        raise ModelError(f"{path}: there is no such file. Looked for {looked}.")
+        raise ModelError(f"{path}: there is no such file. Looked for {looked}. Mend model.factory.")
     spec = importlib.util.spec_from_file_location(f"compressor_model_{file.stem}", file)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    # Dataclasses and whatever reads the source look a module up here.
+    sys.modules[spec.name] = module
     try:
         spec.loader.exec_module(module)
     except (ImportError, SyntaxError, NameError) as failure:
-        raise ModelError(f"{file} cannot be imported: {failure}.") from failure
+        raise ModelError(
+            f"{file} cannot be imported: {failure}. Mend the file, or install what it needs."
+        ) from failure
     factory = getattr(module, name, None)
     if not callable(factory):
         raise ModelError(f"{file} has no function {name!r}. Name one that returns the network.")
@@ -145,28 +153,56 @@ def load_weights(model: nn.Module, path: Path) -> None:
     if not path.is_file():
         raise ModelError(f"{path}: there are no weights. Give a .safetensors or .pth file.")
     state = _read_state(path)
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as failure:
-        lines = [line.strip() for line in str(failure).splitlines()]
+    if misfits := _misfits(model.state_dict(), state):
+        more = f" (and {len(misfits) - 1} more)" if len(misfits) > 1 else ""
         raise ModelError(
-            f"{path} is not for this network: {' '.join(lines[1:2])} "
+            f"{path} is not for this network: {misfits[0]}{more}. "
             "Use the weights of the same architecture and number of classes."
-        ) from failure
+        )
+    model.load_state_dict(state)
+
+
+def _misfits(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:
+    """What keeps ``given`` from being loaded, a phrase each; other shapes first."""
+    shapes = [
+        f"{name} has shape {tuple(given[name].shape)} in the file and {tuple(value.shape)} in the "
+        "network"
+        for name, value in wanted.items()
+        if name in given and given[name].shape != value.shape
+    ]
+    missing = [f"the file has no {name}" for name in wanted if name not in given]
+    strangers = [f"the network has no {name}" for name in given if name not in wanted]
+    return shapes + missing + strangers
 
 
 def _read_state(path: Path) -> dict[str, Tensor]:
-    import pickle
+    import pickle  # for the name of its error only
 
     import safetensors
     import safetensors.torch
 
+    # A damaged file can make its reader fail in any of these ways.
+    unreadable = (
+        pickle.UnpicklingError,
+        safetensors.SafetensorError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        LookupError,
+    )
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
         # weights_only refuses everything but tensors and plain containers.
-        return dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (pickle.UnpicklingError, safetensors.SafetensorError, RuntimeError) as failure:
-        raise ModelError(
-            f"{path} is not a file of plain weights. Save model.state_dict() as .safetensors."
-        ) from failure
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except unreadable as failure:
+        raise _not_plain(path) from failure
+    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise _not_plain(path)
+    return dict(state)
+
+
+def _not_plain(path: Path) -> ModelError:
+    return ModelError(
+        f"{path} is not a file of plain weights. Save model.state_dict() as .safetensors."
+    )

@@ -1,10 +1,11 @@
 """Checkpoints in safetensors and JSON: nested state with tensors in it, and no pickle.
 
 Tensors go into one safetensors file; everything else into a JSON file, where each tensor is
-replaced by its key. Dictionaries whose keys are not text, as in optimisers, become lists of pairs.
+replaced by its key. Dictionaries whose keys are not text, as in optimisers, become lists of pairs,
+and numbers that JSON lacks (NaN and the infinities) become text.
 """
 
-import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from compressor.errors import TrainError
-from compressor.files import read_json, whole_folder, write_json
+from compressor.files import read_json, whole_file, whole_folder, write_json
 
-TENSOR, PAIRS, TUPLE = "__tensor__", "__pairs__", "__tuple__"
+TENSOR, PAIRS, TUPLE, FLOAT = MARKS = ("__tensor__", "__pairs__", "__tuple__", "__float__")
 TENSORS_FILE, STATE_FILE = "state.safetensors", "state.json"
 
 
@@ -27,19 +28,27 @@ def pack(value: Any, tensors: dict[str, Tensor], place: str = "state") -> Any:
         TypeError: Something in it is neither a tensor, a container, a number, text nor None.
     """
     if isinstance(value, Tensor):
-        tensors[place] = value.detach().cpu().contiguous().clone()
-        return {TENSOR: place}
+        return {TENSOR: _put(value, tensors, place)}
     if isinstance(value, dict):
-        packed = {key: pack(item, tensors, f"{place}.{key}") for key, item in value.items()}
-        if all(isinstance(key, str) for key in packed):
-            return packed
-        return {PAIRS: [[key, item] for key, item in packed.items()]}
+        items = {key: pack(item, tensors, f"{place}.{key}") for key, item in value.items()}
+        if all(isinstance(key, str) and key not in MARKS for key in items):
+            return items
+        return {PAIRS: [[pack(key, tensors, place), item] for key, item in items.items()]}
     if isinstance(value, list | tuple):
-        items = [pack(item, tensors, f"{place}.{i}") for i, item in enumerate(value)]
-        return items if isinstance(value, list) else {TUPLE: items}
+        parts = [pack(item, tensors, f"{place}.{i}") for i, item in enumerate(value)]
+        return parts if isinstance(value, list) else {TUPLE: parts}
+    if isinstance(value, float) and not math.isfinite(value):
+        return {FLOAT: str(value)}
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise TypeError(f"{place} is a {type(value).__name__}, which a checkpoint cannot hold")
+
+
+def _put(value: Tensor, tensors: dict[str, Tensor], place: str) -> str:
+    """Store a copy under a key that says where it was; names with dots can make places equal."""
+    key = place if place not in tensors else f"{place}#{len(tensors)}"
+    tensors[key] = value.detach().cpu().contiguous().clone()
+    return key
 
 
 def unpack(value: Any, tensors: dict[str, Tensor]) -> Any:
@@ -51,7 +60,9 @@ def unpack(value: Any, tensors: dict[str, Tensor]) -> Any:
     if TENSOR in value:
         return tensors[value[TENSOR]]
     if PAIRS in value:
-        return {key: unpack(item, tensors) for key, item in value[PAIRS]}
+        return {unpack(key, tensors): unpack(item, tensors) for key, item in value[PAIRS]}
+    if FLOAT in value:
+        return float(value[FLOAT])
     if TUPLE in value:
         return tuple(unpack(item, tensors) for item in value[TUPLE])
     return {key: unpack(item, tensors) for key, item in value.items()}
@@ -76,7 +87,7 @@ def load_state(folder: Path) -> dict[str, Any] | None:
     try:
         tensors = load_file(folder / TENSORS_FILE)
         state: dict[str, Any] = unpack(read_json(folder / STATE_FILE), tensors)
-    except (SafetensorError, json.JSONDecodeError, KeyError, OSError) as failure:
+    except (SafetensorError, ValueError, KeyError, TypeError, OSError) as failure:
         raise TrainError(
             f"{folder}: the checkpoint is damaged ({failure}). Delete the folder to train anew."
         ) from failure
@@ -85,8 +96,10 @@ def load_state(folder: Path) -> dict[str, Any] | None:
 
 def save_weights(path: Path, model: torch.nn.Module) -> None:
     """Write the state dict of ``model`` as safetensors, whole or not at all."""
-    from compressor.files import whole_file
-
-    state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    # Copies, since safetensors refuses tensors that share memory, as tied weights do.
+    state = {
+        name: value.detach().cpu().contiguous().clone()
+        for name, value in model.state_dict().items()
+    }
     with whole_file(path) as temporary:
         save_file(state, temporary)

@@ -2,9 +2,11 @@
 
 from typing import Literal
 
+import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
+from compressor.errors import TrainError
 from compressor.train.settings import OptimiserSettings
 
 Device = Literal["auto", "cpu"]
@@ -16,12 +18,28 @@ def make_accelerator(settings: OptimiserSettings, device: Device) -> Accelerator
     """An accelerator for one stage; ``auto`` takes a GPU where there is one.
 
     The processes of ``torchrun`` or ``accelerate launch`` are found through the environment.
+
+    Raises:
+        TrainError: The device cannot do this precision.
     """
     # accelerate keeps its precision in a process-wide state and refuses another one; each of our
     # stages has its own. What it knows of devices and processes stays.
     AcceleratorState._reset_state(reset_partial_state=False)
-    return Accelerator(
-        cpu=device == "cpu",
-        mixed_precision=MIXED[settings.precision],
-        gradient_accumulation_steps=settings.accumulate,
-    )
+    try:
+        return Accelerator(
+            cpu=device == "cpu",
+            mixed_precision=MIXED[settings.precision],
+            gradient_accumulation_steps=settings.accumulate,
+        )
+    except ValueError as failure:
+        raise TrainError(
+            f"precision is {settings.precision}, and this device cannot do it ({failure}). "
+            "Use fp32 or bf16."
+        ) from failure
+
+
+def memory_format(settings: OptimiserSettings) -> torch.memory_format:
+    """PyTorch's name of the layout of images."""
+    if settings.memory_format == "channels-last":
+        return torch.channels_last
+    return torch.contiguous_format

@@ -34,16 +34,18 @@ def distillation_loss(student: Tensor, teacher: Tensor, temperature: float) -> T
 
 
 class Distillation:
-    """Objective that mixes the task's loss with the distance to a teacher's outputs."""
+    """Objective that mixes the task's loss with the distance to a teacher's outputs.
+
+    The teacher is put into eval mode, its parameters lose their gradients, and it moves to the
+    device that the batches are on.
+    """
 
     def __init__(self, task: Task, teacher: nn.Module, weight: float, temperature: float) -> None:
         self._task, self._weight, self._temperature = task, weight, temperature
         self._teacher = teacher.eval().requires_grad_(False)
         self._remembered = _all_outputs(task, teacher)
-        self.teacher_images = 0
+        self.teacher_images = 0 if self._remembered is None else task.num_train
         """Images that went through the teacher."""
-        if self._remembered is not None:
-            self.teacher_images = task.num_train
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """``(1 - weight) * task loss + weight * distillation loss``."""
@@ -56,7 +58,7 @@ class Distillation:
             return self._remembered[batch.places.cpu()].to(batch.inputs.device)
         self.teacher_images += len(batch.places)
         with torch.no_grad():
-            answers: Tensor = self._teacher(batch.inputs)
+            answers: Tensor = self._teacher.to(batch.inputs.device)(batch.inputs)
         return answers.float()
 
 

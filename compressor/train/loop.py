@@ -21,13 +21,20 @@ from compressor.errors import TrainError
 from compressor.sparsity.base import Sparsifier
 from compressor.tasks.task import Batch, Objective, Task
 from compressor.train.checkpoint import load_state, save_state
-from compressor.train.device import Device, make_accelerator
+from compressor.train.device import Device, make_accelerator, memory_format
+from compressor.train.optimizer import lay_out_as_parameters_, make_optimizer
 from compressor.train.order import batch_places, epoch_order, generator_for
 from compressor.train.schedule import learning_rate
 from compressor.train.settings import TrainSettings
 
 Record = dict[str, Any]
 """What is logged after an epoch: epoch, step, path_time, lr, loss, validation_accuracy, ..."""
+
+MIN_PART = 2
+"""Images in each part of a batch: batch norm has no variance of a single one."""
+
+ACCELERATE_MARKS = {"forward", "_is_accelerate_prepared"}
+"""Attributes that accelerate leaves on a model, even when asked to unwrap it."""
 
 NOTE_STEPS = 20
 """The loss is read, shown and checked once in so many steps; reading it waits for the device."""
@@ -95,10 +102,11 @@ def steps_per_epoch(task: Task, settings: TrainSettings) -> int:
 
 
 def train(job: Job, surroundings: Surroundings) -> list[Record]:
-    """Train ``job.model`` in place; one record per epoch.
+    """Train ``job.model`` in place and leave it on the CPU; one record per epoch.
 
     Raises:
-        TrainError: The loss is not finite, or a checkpoint does not fit.
+        TrainError: The loss is not finite, a batch cannot be divided as asked, or a checkpoint does
+            not fit.
     """
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(job.seed)
@@ -116,17 +124,19 @@ class _Loop:
         self._job, self._around = job, surroundings
         self._engine = make_accelerator(job.settings, surroundings.device)
         self._per_epoch = steps_per_epoch(job.task, job.settings)
+        _check_parts(job.settings, self._engine.num_processes)
         self._step = 0
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=self._engine.device)
         self._history: list[Record] = []
         self._saved_at = time.monotonic()
-        self._format = _memory_format(job.settings)
+        self._format = memory_format(job.settings)
+        self._own_attributes = set(vars(job.model))
         job.model.to(self._engine.device).to(memory_format=self._format)
         self._optimizer = make_optimizer(job.model, job.settings)
         job.sparsifier.attach(job.model, self._optimizer, job.couplings)
         self._model, self._stepper = self._engine.prepare(job.model, self._optimizer)
-        if surroundings.resume:
-            self._load()
+        if surroundings.resume and surroundings.checkpoints is not None:
+            self._load(surroundings.checkpoints)
 
     def run(self) -> list[Record]:
         job, total = self._job, self._job.settings.epochs * self._per_epoch
@@ -138,6 +148,8 @@ class _Loop:
     def close(self) -> None:
         self._job.sparsifier.detach()
         model = self._engine.unwrap_model(self._model, keep_fp32_wrapper=False)
+        for mark in ACCELERATE_MARKS - self._own_attributes:
+            vars(model).pop(mark, None)
         model.to("cpu").to(memory_format=torch.contiguous_format)
 
     def _epoch(self, advance: Advance) -> None:
@@ -148,7 +160,10 @@ class _Loop:
         for batch in range(first, self._per_epoch):
             self._train_step(order, epoch, batch)
             advance(self._note() if self._step % NOTE_STEPS == 0 else "")
-            if time.monotonic() - self._saved_at > self._around.checkpoint_seconds:
+            # Not after the last batch: a checkpoint there would lose the record of the epoch.
+            due = time.monotonic() - self._saved_at > self._around.checkpoint_seconds
+            if due and batch + 1 < self._per_epoch:
+                self._mean_loss()  # raises where going on from here would be in vain
                 self._save()
         seconds = time.monotonic() - started
         self._finish_epoch(epoch, (self._per_epoch - first) / max(seconds, 1e-9))
@@ -159,36 +174,34 @@ class _Loop:
         rate = learning_rate(settings, self._step, self._per_epoch)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
-        places = batch_places(
-            order,
-            batch,
-            settings.batch_size,
-            self._engine.process_index,
-            self._engine.num_processes,
-        )
-        for part, some in enumerate(places.chunk(settings.accumulate)):
-            generator = generator_for(
-                self._job.seed, "batch", epoch, batch, part, self._engine.process_index
-            )
-            self._accumulate(self._job.task.batch(some, generator))
+        rank, world = self._engine.process_index, self._engine.num_processes
+        places = batch_places(order, batch, settings.batch_size, rank, world)
+        for part, some in enumerate(places.tensor_split(settings.accumulate)):
+            generator = generator_for(self._job.seed, "batch", epoch, batch, part, rank)
+            self._accumulate(self._job.task.batch(some, generator), len(some) / len(places))
         self._step += 1
 
-    def _accumulate(self, batch: Batch) -> None:
-        batch = self._to_device(batch)
+    def _accumulate(self, batch: Batch, share: float) -> None:
+        """Add the gradient of one part, ``share`` of this process's images; step after the last."""
+        targets = batch.targets.to(self._engine.device)
+        batch = Batch(self._placed(batch.inputs), targets, batch.places)
+        # accelerate divides by the number of parts, and processes average their gradients; both
+        # are right for parts of equal size only. This makes it the mean over the whole batch.
+        num_parts = self._job.settings.accumulate * self._engine.num_processes
+        weight = len(batch.places) * num_parts / self._job.settings.batch_size
         with self._engine.accumulate(self._model):
             loss = self._job.objective.loss(self._model, batch)
             if (penalty := self._job.sparsifier.penalty()) is not None:
                 loss = loss + penalty
-            self._engine.backward(loss)
+            self._engine.backward(loss * weight)
             self._stepper.step()
             self._stepper.zero_grad()
-        self._loss_sum += loss.detach().double() / self._job.settings.accumulate
+        self._loss_sum += loss.detach().double() * share
 
-    def _to_device(self, batch: Batch) -> Batch:
-        inputs = batch.inputs.to(self._engine.device, non_blocking=True)
-        if inputs.dim() == 4:
-            inputs = inputs.contiguous(memory_format=self._format)
-        return Batch(inputs, batch.targets.to(self._engine.device), batch.places)
+    def _placed(self, inputs: Tensor) -> Tensor:
+        """Inputs on the device, images in the layout of the model."""
+        moved = inputs.to(self._engine.device, non_blocking=True)
+        return moved.contiguous(memory_format=self._format) if moved.dim() == 4 else moved
 
     def _mean_loss(self) -> float:
         """Mean loss of this epoch so far."""
@@ -206,7 +219,6 @@ class _Loop:
 
     def _finish_epoch(self, epoch: int, steps_per_second: float) -> None:
         job, settings = self._job, self._job.settings
-        accuracy = self._validation_accuracy()
         metrics = job.sparsifier.metrics()
         record: Record = {
             "stage": job.stage,
@@ -214,7 +226,7 @@ class _Loop:
             "step": self._step,
             "lr": learning_rate(settings, self._step - 1, self._per_epoch),
             "loss": self._mean_loss(),
-            "validation_accuracy": accuracy,
+            "validation_accuracy": self._validation_accuracy(),
             "images_per_second": steps_per_second * settings.batch_size,
             "support": job.sparsifier.structure().widths() if metrics else {},
             "notices": job.sparsifier.notices(),
@@ -229,10 +241,7 @@ class _Loop:
 
         @torch.no_grad()
         def predict(inputs: Tensor) -> Tensor:
-            moved = inputs.to(self._engine.device)
-            if moved.dim() == 4:
-                moved = moved.contiguous(memory_format=self._format)
-            outputs: Tensor = model(moved)
+            outputs: Tensor = model(self._placed(inputs))
             return outputs
 
         return self._job.task.accuracy(predict, "validation")
@@ -256,19 +265,22 @@ class _Loop:
             },
         )
 
-    def _load(self) -> None:
-        assert self._around.checkpoints is not None
-        state = load_state(self._around.checkpoints)
+    def _load(self, folder: Path) -> None:
+        state = load_state(folder)
         if state is None:
             return
         try:
-            self._engine.unwrap_model(self._model).load_state_dict(state["model"])
-            self._optimizer.load_state_dict(state["optimizer"])
+            self._restore(state)
         except (RuntimeError, ValueError, KeyError) as failure:
             raise TrainError(
-                f"{self._around.checkpoints}: the checkpoint is of another network or optimiser "
-                f"({str(failure).splitlines()[0]}). Delete the folder to train anew."
+                f"{folder}: the checkpoint is of another network, method or optimiser "
+                f"({' '.join(str(failure).split())[:200]}). Delete the folder to train anew."
             ) from failure
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self._engine.unwrap_model(self._model).load_state_dict(state["model"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        lay_out_as_parameters_(self._optimizer)
         self._job.sparsifier.load_state_dict(state["sparsifier"])
         torch.set_rng_state(state["random"])
         if self._engine.scaler is not None:
@@ -277,19 +289,12 @@ class _Loop:
         self._loss_sum.fill_(state["loss_sum"])
 
 
-def make_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
-    """SGD or AdamW; tensors of one dimension (norms, biases) have no weight decay."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": settings.weight_decay},
-        {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
-    ]
-    if settings.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=settings.lr)
-    return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum)
-
-
-def _memory_format(settings: TrainSettings) -> torch.memory_format:
-    if settings.memory_format == "channels-last":
-        return torch.channels_last
-    return torch.contiguous_format
+def _check_parts(settings: TrainSettings, num_processes: int) -> None:
+    """Raise unless each part of a batch has two images, which batch norm needs."""
+    num_parts = settings.accumulate * num_processes
+    if settings.batch_size < MIN_PART * num_parts:
+        raise TrainError(
+            f"batch_size is {settings.batch_size}, and {settings.accumulate} accumulated parts on "
+            f"{num_processes} processes leave fewer than {MIN_PART} images to a part. "
+            "Raise batch_size, or lower accumulate."
+        )

@@ -1,5 +1,6 @@
 """Re-estimating batch norm statistics, the first thing a freshly stripped network needs."""
 
+import itertools
 from collections.abc import Iterable
 
 import torch
@@ -10,10 +11,13 @@ from torch import Tensor, nn
 def reestimate_norms(model: nn.Module, inputs: Iterable[Tensor]) -> None:
     """Replace all batch norm statistics of ``model`` by plain averages over ``inputs``.
 
-    Modes and momenta are as before afterwards; a model without batch norms is left alone.
+    Each batch weighs the same. Modes and momenta are as before afterwards; without batch norms, or
+    without inputs, the model is left alone.
     """
     norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    if not norms:
+    batches = iter(inputs)
+    first = next(batches, None)
+    if not norms or first is None:
         return
     modes = {module: module.training for module in model.modules()}
     momenta = {norm: norm.momentum for norm in norms}
@@ -22,7 +26,7 @@ def reestimate_norms(model: nn.Module, inputs: Iterable[Tensor]) -> None:
         norm.reset_running_stats()
         norm.momentum = None  # a plain average
         norm.train()
-    for batch in inputs:
+    for batch in itertools.chain([first], batches):
         model(batch)
     for norm, momentum in momenta.items():
         norm.momentum = momentum

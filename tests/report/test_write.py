@@ -163,7 +163,7 @@ def test_both_formats_have_the_same_tables(page, markdown):
         ("model.int8.onnx", "93.08 %", "-0.38 points"),
         ("Masked against stripped, float32", "3.1e-07"),
         ("Masked against stripped, float64", "5.7e-16"),
-        ("Slim network against model.fp16.onnx", "6.4e-04"),
+        ("PyTorch against model.fp16.onnx", "6.4e-04"),
         ("train", "11 min 23 s", "40.56 %"),
         ("All stages", "28 min 04 s", "–"),
         ("versions.torch", "2.14.1"),

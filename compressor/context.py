@@ -1,0 +1,111 @@
+"""What the stages of one run share: its recipe, its files, its data and its networks."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from compressor.console import Console
+from compressor.couplings.coupling import Couplings
+from compressor.couplings.trace import trace
+from compressor.data.catalog import load_data
+from compressor.data.source import ImageData
+from compressor.errors import ModelError
+from compressor.files import read_json
+from compressor.recipe import Recipe, shipped
+from compressor.run import CHECKPOINT, Run
+from compressor.strip.apply import apply
+from compressor.strip.plan import StripPlan
+from compressor.strip.trial import freeze_what_fails
+from compressor.tasks.classification import Classification
+from compressor.tasks.model import build_model, load_weights
+from compressor.train.device import Device
+from compressor.train.loop import Record, Surroundings
+
+
+@dataclass
+class Context:
+    """What the stages of one run share; the parts that take time are made when first used."""
+
+    recipe: Recipe
+    run: Run
+    console: Console
+    device: Device
+    data_root: Path
+    model_folders: tuple[Path, ...]
+    resume: bool
+    is_main: bool
+
+    @cached_property
+    def data(self) -> ImageData:
+        """The data set, its validation images cut out."""
+        return load_data(self.recipe.data, self.data_root, self.recipe.seed)
+
+    @cached_property
+    def task(self) -> Classification:
+        """What is learned."""
+        return Classification(self.data, self.recipe.task)
+
+    @cached_property
+    def couplings(self) -> Couplings:
+        """Couplings of the network, each of them tried."""
+        model = self.fresh_model()
+        return freeze_what_fails(model, trace(model, self.example), self.example)
+
+    @property
+    def example(self) -> Tensor:
+        """Two images as the network takes them."""
+        return self.task.example(2)
+
+    def fresh_model(self) -> nn.Module:
+        """The network as training starts from it; always the same one."""
+        folders = (*self.model_folders, shipped("models").parent)
+        channels = self.data.image_shape[0]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.recipe.seed)
+            return build_model(self.recipe.model, self.data.num_classes, channels, folders)
+
+    @torch.no_grad()
+    def check_output(self, model: nn.Module) -> None:
+        """Raise unless ``model`` gives one number per class.
+
+        Raises:
+            ModelError: Its outputs have another shape.
+        """
+        found, num_classes = tuple(model.eval()(self.example).shape), self.data.num_classes
+        if found != (len(self.example), num_classes):
+            raise ModelError(
+                f"{self.recipe.model.factory} gives outputs of shape {list(found)} for "
+                f"{len(self.example)} images of {num_classes} classes. Give one number per class, "
+                f"shape {[len(self.example), num_classes]}."
+            )
+
+    def dense_model(self) -> nn.Module:
+        """The dense reference, trained."""
+        return self._load(self.fresh_model(), "dense")
+
+    def searched_model(self) -> nn.Module:
+        """The network that the search trained, still of full size."""
+        return self._load(self.fresh_model(), "train")
+
+    def slim_model(self, stage: str) -> nn.Module:
+        """The slim network with the weights of ``strip`` or ``tune``."""
+        plan = StripPlan.from_json(read_json(self.run.path("strip", "plan.json")))
+        return self._load(apply(plan, self.fresh_model()), stage)
+
+    def _load(self, model: nn.Module, stage: str) -> nn.Module:
+        load_weights(model, self.run.path(stage, "weights.safetensors"))
+        return model.eval()
+
+    def surroundings(self, folder: Path, on_epoch: Callable[[Record], None]) -> Surroundings:
+        """Where and how a stage trains; its checkpoints lie in its unfinished folder."""
+        return Surroundings(
+            console=self.console,
+            device=self.device,
+            checkpoints=folder / CHECKPOINT,
+            resume=self.resume,
+            on_epoch=on_epoch,
+        )

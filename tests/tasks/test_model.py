@@ -1,0 +1,290 @@
+import os
+import pickle
+import sys
+import types
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from compressor.errors import MissingExtra, ModelError
+from compressor.tasks import model as model_module
+from compressor.tasks.model import ModelSettings, build_model, load_weights
+
+FILE = """
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+
+@dataclass
+class Sizes:
+    inputs: int
+    outputs: int
+
+
+def small(num_classes, in_channels, bias=True):
+    sizes = Sizes(in_channels, num_classes)
+    return nn.Conv2d(sizes.inputs, sizes.outputs, 1, bias=bias)
+
+
+def narrow(num_classes):
+    return nn.Linear(3, num_classes)
+
+
+def everything(**settings):
+    return nn.Linear(len(settings), settings["num_classes"])
+
+
+def number(num_classes):
+    return num_classes
+
+
+def refuses(num_classes):
+    raise ValueError("widths must rise")
+
+
+constant = 3
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "nets.py").write_text(FILE)
+    return tmp_path
+
+
+def build(folder, factory, **settings):
+    return build_model(ModelSettings(factory=factory, **settings), 5, 2, (folder,))
+
+
+def refused(error=ModelError):
+    return pytest.raises(error)
+
+
+def one_line(told, *parts):
+    text = str(told.value)
+    assert "\n" not in text
+    for part in parts:
+        assert part in text
+
+
+# --- factories ---
+
+
+def test_a_factory_in_a_file_gets_what_the_data_says(folder):
+    model = build(folder, "nets.py:small", arguments={"bias": False})
+    assert model.weight.shape == (5, 2, 1, 1)
+    assert model.bias is None
+
+
+def test_a_factory_gets_only_the_arguments_it_knows(folder):
+    assert build(folder, "nets.py:narrow").weight.shape == (5, 3)
+
+
+def test_a_factory_that_takes_anything_gets_the_number_of_classes(folder):
+    assert build(folder, "nets.py:everything").weight.shape == (5, 1)
+
+
+def test_arguments_of_the_recipe_win_over_those_of_the_data(folder):
+    assert build(folder, "nets.py:small", arguments={"num_classes": 7}).weight.shape[0] == 7
+
+
+def test_the_first_folder_that_has_the_file_is_taken(folder, tmp_path_factory):
+    other = tmp_path_factory.mktemp("other")
+    (other / "nets.py").write_text("from torch import nn\ndef narrow(): return nn.Identity()")
+    settings = ModelSettings(factory="nets.py:narrow")
+    assert isinstance(build_model(settings, 5, 2, (other, folder)), nn.Identity)
+    assert isinstance(build_model(settings, 5, 2, (folder, other)), nn.Linear)
+
+
+def test_weights_are_drawn_from_the_global_generator(folder):
+    drawn = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        drawn.append(build(folder, "nets.py:small").weight)
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])
+
+
+def test_torchvision_is_known_by_name(folder):
+    model = build(folder, "torchvision:squeezenet1_1")
+    assert model.classifier[1].out_channels == 5
+
+
+@pytest.mark.parametrize(
+    ("factory", "parts"),
+    [
+        ("resnet18", ["model.factory is 'resnet18'", "torchvision:NAME"]),
+        ("keras:resnet18", ["model.factory is 'keras:resnet18'"]),
+        ("torchvision:resnet19", ["torchvision has no model 'resnet19'"]),
+        ("torchvision:fcn_resnet50", ["torchvision has no model 'fcn_resnet50'"]),
+        ("none.py:small", ["none.py: there is no such file", "Looked for"]),
+        ("nets.py:big", ["nets.py has no function 'big'"]),
+        ("nets.py:constant", ["has no function 'constant'"]),
+        ("nets.py:number", ["nets.py:number gave a int, not a torch.nn.Module"]),
+        ("nets.py:refuses", ["cannot be built with", "widths must rise"]),
+    ],
+)
+def test_a_factory_that_does_not_give_a_network_is_one_line(folder, factory, parts):
+    with refused() as told:
+        build(folder, factory)
+    one_line(told, *parts)
+
+
+def test_an_unknown_argument_is_one_line(folder):
+    with refused() as told:
+        build(folder, "nets.py:small", arguments={"depth": 3})
+    one_line(told, "nets.py:small cannot be built", "depth", "Mend model.arguments")
+
+
+@pytest.mark.parametrize("text", ["import no_such_package", "def broken(:", "x = y"])
+def test_a_file_that_cannot_be_imported_is_one_line(tmp_path, text):
+    (tmp_path / "nets.py").write_text(text)
+    with refused() as told:
+        build(tmp_path, "nets.py:small")
+    one_line(told, "nets.py cannot be imported")
+
+
+def test_timm_that_is_not_installed_is_named_with_its_command(folder, monkeypatch):
+    monkeypatch.setattr(model_module.importlib.util, "find_spec", lambda _name: None)
+    with refused(MissingExtra) as told:
+        build(folder, "timm:resnet18")
+    one_line(told, "timm:resnet18 needs timm", "pip install 'compressor[timm]'")
+
+
+@pytest.fixture
+def fake_timm(monkeypatch):
+    timm = types.ModuleType("timm")
+    timm.__spec__ = types.SimpleNamespace()
+    timm.is_model = lambda name: name == "known"
+    timm.create_model = lambda _name, num_classes, in_chans: nn.Conv2d(in_chans, num_classes, 1)
+    monkeypatch.setitem(sys.modules, "timm", timm)
+
+
+def test_timm_gets_classes_and_channels_under_its_own_names(folder, fake_timm):
+    assert build(folder, "timm:known").weight.shape == (5, 2, 1, 1)
+
+
+def test_a_name_that_timm_does_not_know_is_one_line(folder, fake_timm):
+    with refused() as told:
+        build(folder, "timm:unknown")
+    one_line(told, "timm has no model 'unknown'")
+
+
+# --- weights ---
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+
+
+@pytest.fixture
+def other():
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+
+
+def test_safetensors_and_plain_pth_are_loaded(network, other, tmp_path):
+    save_file(other.state_dict(), tmp_path / "w.safetensors")
+    torch.save(other.state_dict(), tmp_path / "w.pth")
+    for name in ("w.safetensors", "w.pth"):
+        fresh = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+        load_weights(fresh, tmp_path / name)
+        assert torch.equal(fresh[0].weight, other[0].weight)
+
+
+def test_a_network_is_built_with_the_weights_of_its_recipe(folder):
+    torch.manual_seed(0)
+    save_file({"weight": torch.full((5, 3), 2.0), "bias": torch.zeros(5)}, folder / "w.safetensors")
+    model = build(folder, "nets.py:narrow", weights=str(folder / "w.safetensors"))
+    assert (model.weight == 2.0).all()
+
+
+class Burglar:
+    """Runs a command when it is unpickled."""
+
+    def __init__(self, proof):
+        self._proof = str(proof)
+
+    def __reduce__(self):
+        return os.mkdir, (self._proof,)
+
+
+@pytest.mark.parametrize("how", ["torch", "pickle"])
+def test_code_in_a_file_is_refused_and_does_not_run(network, tmp_path, how):
+    proof, path = tmp_path / "proof", tmp_path / "w.pth"
+    value = {"0.weight": Burglar(proof)}
+    if how == "torch":
+        torch.save(value, path)
+    else:
+        path.write_bytes(pickle.dumps(value, protocol=2))
+    with refused() as told:
+        load_weights(network, path)
+    one_line(
+        told, "w.pth is not a file of plain weights", "Save model.state_dict() as .safetensors"
+    )
+    assert not proof.exists()
+
+
+def test_a_whole_model_in_a_file_is_refused(network, tmp_path):
+    torch.save(network, tmp_path / "w.pth")
+    with refused() as told:
+        load_weights(network, tmp_path / "w.pth")
+    one_line(told, "is not a file of plain weights")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [[torch.zeros(2)], torch.zeros(2), {"state_dict": {"w": torch.zeros(2)}, "epoch": 3}, 3],
+)
+def test_anything_but_a_state_dict_is_refused(network, tmp_path, value):
+    torch.save(value, tmp_path / "w.pth")
+    with refused() as told:
+        load_weights(network, tmp_path / "w.pth")
+    one_line(told, "is not a file of plain weights")
+
+
+@pytest.mark.parametrize("name", ["w.pth", "w.safetensors"])
+@pytest.mark.parametrize("content", [b"", b"not weights", b"\x80\x02}", b"PK\x03\x04broken"])
+def test_a_damaged_file_is_one_line(network, tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with refused() as told:
+        load_weights(network, tmp_path / name)
+    one_line(told, f"{name} is not a file of plain weights")
+
+
+def test_a_missing_file_is_one_line(network, tmp_path):
+    with refused() as told:
+        load_weights(network, tmp_path / "none.pth")
+    one_line(told, "none.pth: there are no weights")
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        ({"0.weight": torch.zeros(4, 3)}, "0.weight has shape (4, 3) in the file and (2, 3)"),
+        ({"0.bias": None}, "the file has no 0.bias"),
+        ({"2.weight": torch.zeros(1)}, "the network has no 2.weight"),
+    ],
+)
+def test_weights_of_another_network_are_refused_by_name(network, other, tmp_path, change, part):
+    state = {**other.state_dict(), **change}
+    save_file({k: v for k, v in state.items() if v is not None}, tmp_path / "w.safetensors")
+    before = network[0].weight.detach().clone()
+    with refused() as told:
+        load_weights(network, tmp_path / "w.safetensors")
+    one_line(told, "w.safetensors is not for this network", part, "same architecture")
+    assert torch.equal(network[0].weight, before)
+
+
+def test_of_many_misfits_the_first_is_told_and_the_rest_counted(network, tmp_path):
+    save_file({"x": torch.zeros(1)}, tmp_path / "w.safetensors")
+    with refused() as told:
+        load_weights(network, tmp_path / "w.safetensors")
+    one_line(told, "the file has no 0.weight (and 7 more)")

@@ -1,0 +1,84 @@
+"""Several processes, and one that is killed."""
+
+import json
+import os
+import runpy
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from compressor.train.checkpoint import load_state
+from compressor.train.loop import Surroundings
+
+WORKER = Path(__file__).with_name("worker.py")
+PATIENCE_SECONDS = 90
+
+
+def start(order, **environment):
+    command = [sys.executable, str(WORKER), json.dumps(order)]
+    names = {"OMP_NUM_THREADS": "1", **environment}
+    return subprocess.Popen(command, env={**os.environ, **names})
+
+
+@pytest.fixture
+def worker():
+    return runpy.run_path(str(WORKER))
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
+def run_two(folder):
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+    processes = [
+        start({"out": str(folder)}, RANK=str(rank), LOCAL_RANK=str(rank), **shared)
+        for rank in range(2)
+    ]
+    try:
+        assert [process.wait(PATIENCE_SECONDS) for process in processes] == [0, 0]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def test_two_processes_agree_and_give_what_one_gives(tmp_path, worker, same):
+    run_two(tmp_path)
+    for kind in ("plain", "norm"):
+        first, second = (load_state(tmp_path / f"{kind}-{rank}") for rank in range(2))
+        for part in ("weights", "structure", "path"):
+            assert same(first[part], second[part]), (kind, part)
+    alone = worker["result"](worker["make_job"](), Surroundings(device="cpu"))
+    found = load_state(tmp_path / "plain-0")
+    for name, value in alone["weights"].items():
+        assert torch.allclose(found["weights"][name], value, atol=1e-5), name
+    assert same(found["structure"], alone["structure"])
+    assert alone["structure"]["0"].any()
+    assert found["history"][-1]["step"] == alone["history"][-1]["step"] == 12
+
+
+def test_a_killed_process_is_gone_on_with_bit_for_bit(tmp_path, worker, same):
+    point = tmp_path / "point"
+    process = start({"kill": str(point)})
+    try:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not (point / "state.json").is_file() and time.monotonic() < deadline:
+            time.sleep(0.01)
+            assert process.poll() is None, "the process ended by itself"
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert 1 <= load_state(point)["step"] < 12
+    again = Surroundings(device="cpu", checkpoints=point, resume=True)
+    resumed = worker["result"](worker["make_job"](), again)
+    straight = worker["result"](worker["make_job"](), Surroundings(device="cpu"))
+    assert same(resumed, straight)
