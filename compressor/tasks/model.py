@@ -54,9 +54,10 @@ def build_model(
     arguments = {**_data_arguments(factory, num_classes, in_channels), **settings.arguments}
     try:
         model = factory(**arguments)
-    except (TypeError, ValueError) as failure:
+    except Exception as failure:  # noqa: BLE001  a user's own code may raise anything
         raise ModelError(
-            f"{settings.factory} cannot be built with {arguments}: {failure}. Mend model.arguments."
+            f"{settings.factory} cannot be built with {arguments}: {type(failure).__name__}: "
+            f"{failure}. Mend model.arguments, or the factory."
         ) from failure
     if not isinstance(model, nn.Module):
         raise ModelError(
@@ -123,9 +124,10 @@ def _from_file(path: str, name: str, folders: tuple[Path, ...]) -> Callable[...,
     sys.modules[spec.name] = module
     try:
         spec.loader.exec_module(module)
-    except (ImportError, SyntaxError, NameError) as failure:
+    except Exception as failure:  # noqa: BLE001  a user's own code may raise anything
         raise ModelError(
-            f"{file} cannot be imported: {failure}. Mend the file, or install what it needs."
+            f"{file} cannot be imported: {type(failure).__name__}: {failure}. "
+            "Mend the file, or install what it needs."
         ) from failure
     factory = getattr(module, name, None)
     if not callable(factory):
