@@ -7,6 +7,7 @@ removes units, and both read the same members, so they cannot disagree on what a
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -44,13 +45,29 @@ class Member:
     def rows(self, tensor: Tensor) -> Tensor:
         """Slices of ``tensor`` that belong to each unit, a copy, shape ``(units, entries)``."""
         moved = tensor.movedim(self.axis, 0)
+        if self._is_whole_axis(len(moved)):
+            return moved.reshape(len(self.index), -1).clone(memory_format=torch.contiguous_format)
         return moved[self.index.to(tensor.device)].flatten(1)
 
     def add_rows_(self, tensor: Tensor, rows: Tensor, alpha: float) -> None:
         """Add ``alpha * rows`` (shape ``(units, entries)``) to the slices of ``tensor``."""
         moved = tensor.movedim(self.axis, 0)
+        if self._is_whole_axis(len(moved)):
+            moved.add_(rows.reshape(moved.shape), alpha=alpha)
+            return
         flat = self.index.flatten().to(tensor.device)
         moved.index_add_(0, flat, rows.reshape(len(flat), *moved.shape[1:]), alpha=alpha)
+
+    def _is_whole_axis(self, size: int) -> bool:
+        """Whether unit ``i`` is position ``i``, for every position of the axis: the common case.
+
+        Reading and adding then need no index, which is several times faster on a CPU.
+        """
+        return self._in_order and self.index.numel() == size
+
+    @cached_property
+    def _in_order(self) -> bool:
+        return self.index.flatten().tolist() == list(range(self.index.numel()))
 
     def zero_(self, tensor: Tensor, units: Tensor) -> None:
         """Set the slices of the given units (bool, shape ``(units,)``) to zero."""

@@ -41,7 +41,7 @@ from compressor.structure import Path, Structure, UnitPath
 
 Carrier = Literal["auto", "norm-scale", "filter"]
 
-EMPTY_AFTER_SHARE = 0.5
+EMPTY_AFTER_SHARE = 0.75
 """An empty support is worth a line once this share of the steps is over."""
 
 
@@ -64,7 +64,7 @@ class SplitLBISettings(Settings):
     """
     kappa: float = Field(default=1.0, gt=0)
     """The paper's damping; redundant with the learning rate and lam, for comparison with papers."""
-    entry_share: float = Field(default=0.5, gt=0)
+    entry_share: float = Field(default=0.35, gt=0)
     """Share of the run at which a unit that keeps its initial norm enters, when nu is None."""
 
 

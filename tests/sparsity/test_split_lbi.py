@@ -446,15 +446,15 @@ def test_metrics_tell_time_support_and_distance():
     assert metrics["distance"] < 1e-6
 
 
-def test_an_empty_support_is_noted_in_the_second_half_only():
+def test_an_empty_support_is_noted_in_the_last_quarter_only():
     model, units = rows([[3.0, 4.0]])
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     horizon = Horizon(num_steps=10, path_time=0.1, seed=0)
     sparsifier = attached(model, optimizer, units, horizon=horizon, nu=1e6)
-    still(optimizer, 4)
+    still(optimizer, 7)
     assert sparsifier.notices() == []
     still(optimizer, 1)
-    assert "still empty after 50% of the steps" in sparsifier.notices()[0]
+    assert "still empty after 80% of the steps" in sparsifier.notices()[0]
 
 
 def test_a_full_support_is_noted_before_the_end():
