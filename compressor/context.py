@@ -24,6 +24,7 @@ from compressor.tasks.classification import Classification
 from compressor.tasks.model import build_model, load_weights
 from compressor.train.device import Device
 from compressor.train.loop import Record, Surroundings
+from compressor.train.settings import OptimiserSettings
 
 
 @dataclass
@@ -48,6 +49,13 @@ class Context:
     def task(self) -> Classification:
         """What is learned."""
         return Classification(self.data, self.recipe.task)
+
+    def task_of(self, stage: OptimiserSettings) -> Classification:
+        """What is learned, with the stage's own augmentation if it names one."""
+        if stage.augment is None:
+            return self.task
+        settings = self.recipe.task.model_copy(update={"augment": stage.augment})
+        return Classification(self.data, settings)
 
     @cached_property
     def couplings(self) -> Couplings:

@@ -33,7 +33,7 @@ from compressor.structure import Path as UnitsPath
 from compressor.structure import Structure
 from compressor.summary import make_summary
 from compressor.support import SupportWatch
-from compressor.tasks.task import Objective, TaskLoss
+from compressor.tasks.task import Objective, Task, TaskLoss
 from compressor.train.checkpoint import save_weights
 from compressor.train.distill import Distillation
 from compressor.train.loop import Job, Record, steps_per_epoch, train
@@ -80,16 +80,18 @@ def inspect(context: Context, folder: Path) -> None:
 def dense(context: Context, folder: Path) -> None:
     """The dense reference: trained for as long as search and tuning, or the given weights."""
     model, history = context.fresh_model(), []
+    settings = context.recipe.dense_settings()
     if context.recipe.model.weights is None:
-        settings = context.recipe.dense_settings()
-        history = _train(context, folder, _job(context, "dense", model, settings))
-    _write_training(context, folder, model, history, teacher_images=0)
+        task = context.task_of(settings)
+        history = _train(context, folder, _job(context, "dense", model, settings, TaskLoss(task)))
+    _write_training(context, folder, model, history, _images(history, settings))
 
 
 def search(context: Context, folder: Path) -> None:
     """Sparse training: weights, the structure it found, and the path of every unit."""
     recipe, model = context.recipe, context.fresh_model()
-    per_epoch = steps_per_epoch(context.task, recipe.train)
+    task = context.task_of(recipe.train)
+    per_epoch = steps_per_epoch(task, recipe.train)
     horizon = Horizon(
         num_steps=recipe.train.epochs * per_epoch,
         path_time=path_time(recipe.train, per_epoch),
@@ -99,8 +101,8 @@ def search(context: Context, folder: Path) -> None:
     job = Job(
         stage="train",
         model=model,
-        task=context.task,
-        objective=TaskLoss(context.task),
+        task=task,
+        objective=TaskLoss(task),
         sparsifier=sparsifier,
         couplings=context.couplings,
         settings=recipe.train,
@@ -112,7 +114,7 @@ def search(context: Context, folder: Path) -> None:
     if not context.is_main:
         return
     history = [record | watch.figures(record) for record in history]
-    _write_training(context, folder, model, history, teacher_images=0)
+    _write_training(context, folder, model, history, _images(history, recipe.train))
     write_json(folder / "structure.json", sparsifier.structure().to_json())
     write_json(folder / "path.json", sparsifier.path().to_json())
 
@@ -146,14 +148,16 @@ def strip(context: Context, folder: Path) -> None:
 
 def tune(context: Context, folder: Path) -> None:
     """Norms re-estimated, then fine-tuning with the dense network as teacher."""
-    settings, task = context.recipe.tune, context.task
-    model = context.slim_model("strip")
-    reestimate_norms(model, _some_inputs(context, settings.norm_batches, settings.batch_size))
+    settings, model = context.recipe.tune, context.slim_model("strip")
+    task = context.task_of(settings)
+    inputs = _some_inputs(task, settings.norm_batches, settings.batch_size, context.recipe.seed)
+    reestimate_norms(model, inputs)
     teacher = context.dense_model()
     objective = Distillation(task, teacher, settings.teacher_weight, settings.temperature)
-    job = _job(context, "tune", model, settings, objective)
-    history = _train(context, folder, job)
-    _write_training(context, folder, model, history, objective.teacher_images)
+    history = _train(context, folder, _job(context, "tune", model, settings, objective))
+    images = _images(history, settings)
+    taught = objective.teacher_images(images["images"])
+    _write_training(context, folder, model, history, images | {"teacher_images": taught})
 
 
 def export(context: Context, folder: Path) -> None:
@@ -220,15 +224,15 @@ def _job(
     stage: str,
     model: nn.Module,
     settings: TrainSettings,
-    objective: Objective | None = None,
+    objective: Objective,
 ) -> Job:
     """A job without sparsity."""
     nothing = Dense(DenseSettings(), Horizon(num_steps=0, path_time=0.0, seed=0))
     return Job(
         stage=stage,
         model=model,
-        task=context.task,
-        objective=objective or TaskLoss(context.task),
+        task=context.task_of(settings),
+        objective=objective,
         sparsifier=nothing,
         couplings=Couplings(()),
         settings=settings,
@@ -256,14 +260,23 @@ def _train(
 
 
 def _write_training(
-    context: Context, folder: Path, model: nn.Module, history: list[Record], teacher_images: int
+    context: Context,
+    folder: Path,
+    model: nn.Module,
+    history: list[Record],
+    compute: dict[str, int],
 ) -> None:
     if not context.is_main:
         return
     save_weights(folder / "weights.safetensors", model)
     write_json(folder / "history.json", history)
-    images = history[-1]["epoch"] * context.task.num_train if history else 0
-    write_json(folder / "compute.json", {"images": images, "teacher_images": teacher_images})
+    write_json(folder / "compute.json", compute)
+
+
+def _images(history: list[Record], settings: TrainSettings) -> dict[str, int]:
+    """Images trained on, and those that went through a teacher: none, unless a stage has one."""
+    steps = history[-1]["step"] if history else 0
+    return {"images": steps * settings.batch_size, "teacher_images": 0}
 
 
 def _certificate_inputs(context: Context) -> list[Tensor]:
@@ -285,13 +298,12 @@ def _widths(couplings: Couplings, cost: Cost, structure: Structure) -> list[dict
     ]
 
 
-def _some_inputs(context: Context, num_batches: int, batch_size: int) -> Iterator[Tensor]:
+def _some_inputs(task: Task, num_batches: int, batch_size: int, seed: int) -> Iterator[Tensor]:
     """Training images in the order of an epoch before the first."""
-    seed = context.recipe.seed
-    order = epoch_order(context.task.num_train, seed, epoch=-1)
+    order = epoch_order(task.num_train, seed, epoch=-1)
     for batch in range(min(num_batches, len(order) // batch_size)):
         places = batch_places(order, batch, batch_size)
-        yield context.task.batch(places, generator_for(seed, "norms", batch)).inputs
+        yield task.batch(places, generator_for(seed, "norms", batch)).inputs
 
 
 def _test_accuracy(context: Context, model: nn.Module) -> float:

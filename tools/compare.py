@@ -24,6 +24,7 @@ import torch
 import torchvision
 
 from compressor.console import Console
+from compressor.context import Context
 from compressor.count import count
 from compressor.couplings.coupling import Couplings
 from compressor.files import read_json, write_json, write_text
@@ -32,12 +33,11 @@ from compressor.recipe import Recipe, find_recipe, load_recipe
 from compressor.run import Run
 from compressor.sparsity.base import Horizon
 from compressor.sparsity.dense import Dense, DenseSettings
-from compressor.stages import Context
 from compressor.summary import PASSES
 from compressor.tasks.task import Objective, TaskLoss
 from compressor.train.distill import Distillation
-from compressor.train.loop import Job, Surroundings, train
-from compressor.train.settings import TrainSettings
+from compressor.train.loop import Job, Surroundings, steps_per_epoch, train
+from compressor.train.settings import OptimiserSettings, TrainSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 Row = dict[str, float]
@@ -150,27 +150,32 @@ class Bench:
         base = self._context(self._base(), self._recipe())
         recipe = self._recipe(f"model.arguments.widths={narrow}")
         model = self._context(base.run, recipe).fresh_model()
-        settings = recipe.dense_settings()
-        objective: Objective = TaskLoss(base.task)
+        settings = self._narrow_settings(name, recipe)
+        task = base.task_of(settings)
+        objective: Objective = TaskLoss(task)
+        images = steps_per_epoch(task, settings) * settings.epochs * settings.batch_size
         teacher_images = 0
         if name == "uniform-taught":
-            taught = Distillation(
-                base.task,
-                base.dense_model(),
-                recipe.tune.teacher_weight,
-                recipe.tune.temperature,
-            )
-            objective, teacher_images = taught, base.task.num_train
+            tune = recipe.tune
+            taught = Distillation(task, base.dense_model(), tune.teacher_weight, tune.temperature)
+            objective, teacher_images = taught, taught.teacher_images(images)
         self._train(name, model, base, objective, settings)
         macs, dense_macs = (count(m, base.example).macs for m in (model.eval(), base.dense_model()))
         with torch.no_grad():
             accuracy = base.task.accuracy(model, "test")
-        images = settings.epochs * base.task.num_train
         return {
             "accuracy": accuracy,
             "macs_share": macs / dense_macs,
             "training_macs": PASSES * macs * images + dense_macs * teacher_images,
         }
+
+    def _narrow_settings(self, name: str, recipe: Recipe) -> TrainSettings:
+        """How the narrow network is trained: as the dense one, or, with a teacher, as tuning."""
+        epochs = recipe.train.epochs + recipe.tune.epochs
+        if name == "uniform":
+            return recipe.dense_settings()
+        shared = set(OptimiserSettings.model_fields)
+        return TrainSettings(epochs=epochs, **recipe.tune.model_dump(include=shared))
 
     def _train(
         self,
@@ -183,7 +188,7 @@ class Bench:
         job = Job(
             stage=name,
             model=model,
-            task=base.task,
+            task=base.task_of(settings),
             objective=objective,
             sparsifier=Dense(DenseSettings(), Horizon(num_steps=0, path_time=0.0, seed=0)),
             couplings=Couplings(()),

@@ -16,11 +16,15 @@ from compressor.tasks.task import Batch, Held, Predict
 EVALUATION_BATCH = 500
 
 
+Augment = Literal["none", "flip", "flip-shift"]
+"""Random mirror images, and shifts by up to an eighth of the height."""
+
+
 class TaskSettings(Settings):
     """How training images are shown and how errors are weighed."""
 
-    augment: Literal["none", "flip", "flip-shift"] = "none"
-    """Random mirror images, and shifts by up to an eighth of the height."""
+    augment: Augment = "none"
+    """How images vary in every stage of training that names no other way."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of each target spread over all classes."""
 

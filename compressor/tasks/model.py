@@ -54,7 +54,7 @@ def build_model(
     arguments = {**_data_arguments(factory, num_classes, in_channels), **settings.arguments}
     try:
         model = factory(**arguments)
-    except Exception as failure:  # noqa: BLE001  a user's own code may raise anything
+    except Exception as failure:
         raise ModelError(
             f"{settings.factory} cannot be built with {arguments}: {type(failure).__name__}: "
             f"{failure}. Mend model.arguments, or the factory."
@@ -124,7 +124,7 @@ def _from_file(path: str, name: str, folders: tuple[Path, ...]) -> Callable[...,
     sys.modules[spec.name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as failure:  # noqa: BLE001  a user's own code may raise anything
+    except Exception as failure:
         raise ModelError(
             f"{file} cannot be imported: {type(failure).__name__}: {failure}. "
             "Mend the file, or install what it needs."

@@ -44,8 +44,10 @@ class Distillation:
         self._task, self._weight, self._temperature = task, weight, temperature
         self._teacher = teacher.eval().requires_grad_(False)
         self._remembered = _all_outputs(task, teacher)
-        self.teacher_images = 0 if self._remembered is None else task.num_train
-        """Images that went through the teacher."""
+
+    def teacher_images(self, images: int) -> int:
+        """Images that go through the teacher while ``images`` are trained on."""
+        return images if self._remembered is None else self._task.num_train
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """``(1 - weight) * task loss + weight * distillation loss``."""
@@ -56,7 +58,6 @@ class Distillation:
     def _answers(self, batch: Batch) -> Tensor:
         if self._remembered is not None:
             return self._remembered[batch.places.cpu()].to(batch.inputs.device)
-        self.teacher_images += len(batch.places)
         with torch.no_grad():
             answers: Tensor = self._teacher.to(batch.inputs.device)(batch.inputs)
         return answers.float()

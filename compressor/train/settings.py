@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from compressor.settings import Settings
+from compressor.tasks.classification import Augment
 
 
 class OptimiserSettings(Settings):
@@ -25,6 +26,8 @@ class OptimiserSettings(Settings):
     """How the rate falls from ``lr`` to zero; the path search wants it constant."""
     warmup_epochs: float = Field(default=0.0, ge=0)
     """Epochs over which the rate rises from zero to ``lr``."""
+    augment: Augment | None = None
+    """How training images vary in this stage; None takes ``task.augment``."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Arithmetic of forward and backward; weights and methods stay in float32."""
     memory_format: Literal["contiguous", "channels-last"] = "channels-last"
