@@ -117,7 +117,7 @@ def test_a_network_that_will_not_do_is_found_before_any_training(user, factory, 
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        ("def net(:\n", "cannot be imported: invalid syntax"),
+        ("def net(:\n", "cannot be imported: SyntaxError: invalid syntax"),
         ("import no_such_package\n", "No module named 'no_such_package'"),
         ("widht\n", "name 'widht' is not defined"),
     ],
