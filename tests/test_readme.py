@@ -1,4 +1,4 @@
-"""The README is held against the project: commands, methods, data sets, make targets, the recipe."""
+"""The README is held against the project: commands, methods, data sets, targets, the recipe."""
 
 import re
 import tomllib
