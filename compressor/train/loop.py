@@ -2,7 +2,7 @@
 
 Methods enter through a ``Sparsifier``, losses through an ``Objective``. The order of images, their
 augmentation and the learning rate are functions of seed and step alone, so a run that goes on from
-a checkpoint is, on a CPU, the run that never stopped, bit for bit.
+a checkpoint is, on a CPU with as many threads, the run that never stopped, bit for bit.
 """
 
 import math

@@ -73,7 +73,7 @@ def result(job, surroundings):
 
 
 def main(order):
-    torch.set_num_threads(1)
+    torch.set_num_threads(order["threads"])
     if "kill" in order:
         point = Path(order["kill"])
         often = Surroundings(device="cpu", checkpoints=point, checkpoint_seconds=-1.0)
