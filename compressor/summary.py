@@ -43,7 +43,9 @@ def make_summary(recipe: Recipe, run: Run) -> dict[str, Any]:
         },
         "verify": verified["files"],
         "budget": {
-            "asked": recipe.strip.model_dump(include={"keep_macs", "keep_params"}),
+            "asked": recipe.strip.model_dump(
+                include={"keep_macs", "keep_params"}, exclude_none=True
+            ),
             "reached": {
                 "macs_share": slim["macs"] / dense["macs"],
                 "params_share": slim["params"] / dense["params"],

@@ -167,7 +167,7 @@ class TestSummary:
 
     def test_the_budget_is_kept_and_told(self, digits_run):
         budget = read_summary(digits_run)["budget"]
-        assert budget["asked"] == {"keep_macs": 0.3, "keep_params": None}
+        assert budget["asked"] == {"keep_macs": 0.3}
         assert 0.25 < budget["reached"]["macs_share"] <= 0.3
 
     def test_the_certificate_is_within_its_bounds(self, digits_run):
