@@ -138,6 +138,8 @@ def _run(options: Options, until: str | None, ctx: click.Context) -> None:
     from compressor.pipeline import Where, default_out, is_first_process, run_recipe
     from compressor.recipe import find_recipe, load_recipe
 
+    if options.resume and options.out is None:
+        raise click.UsageError("--resume needs --out, the directory of the run to go on with.", ctx)
     path = find_recipe(options.recipe)
     seed_override = () if options.seed is None else (f"seed={options.seed}",)
     recipe = load_recipe(path, (*options.overrides, *seed_override))

@@ -22,7 +22,7 @@ from compressor.strip.plan import StripPlan
 from compressor.strip.trial import freeze_what_fails
 from compressor.tasks.classification import Classification
 from compressor.tasks.model import build_model, load_weights
-from compressor.train.device import Device
+from compressor.train.device import Device, on_cpu
 from compressor.train.loop import Record, Surroundings
 from compressor.train.settings import OptimiserSettings
 
@@ -62,6 +62,11 @@ class Context:
         """Couplings of the network, each of them tried."""
         model = self.fresh_model()
         return freeze_what_fails(model, trace(model, self.example), self.example)
+
+    @property
+    def torch_device(self) -> torch.device:
+        """Where large passes are made."""
+        return torch.device("cpu" if on_cpu(self.device) else "cuda")
 
     @property
     def example(self) -> Tensor:

@@ -19,7 +19,8 @@ from compressor.data.catalog import data_root
 from compressor.files import fingerprint, sha256, write_json
 from compressor.recipe import Recipe, shipped
 from compressor.run import Run
-from compressor.train.device import Device
+from compressor.tasks.model import find_file
+from compressor.train.device import Device, on_cpu
 
 PATIENCE = datetime.timedelta(days=7)
 """How long other processes wait for the first one, which strips, exports and times alone."""
@@ -104,7 +105,7 @@ def run_recipe(recipe: Recipe, where: Where) -> Run:
     Raises:
         CompressorError: Whatever a stage finds wrong.
     """
-    processes = PartialState(cpu=where.device == "cpu", timeout=PATIENCE)
+    processes = PartialState(cpu=on_cpu(where.device), timeout=PATIENCE)
     is_main = processes.is_main_process
     # Of a new directory each process would have made up its own name.
     out = Path(broadcast_object_list([str(where.out)])[0])
@@ -190,7 +191,7 @@ def _inputs(recipe: Recipe, model_folders: tuple[Path, ...]) -> dict[str, str]:
     factory = recipe.model.factory.rpartition(":")[0]
     places = {
         "factory": [folder / factory for folder in folders if factory.endswith(".py")],
-        "weights": [Path(recipe.model.weights)] if recipe.model.weights else [],
+        "weights": [find_file(recipe.model.weights, folders)] if recipe.model.weights else [],
         "data": [Path(recipe.data.path).expanduser()] if recipe.data.path else [],
     }
     found = {name: next((p for p in some if p.exists()), None) for name, some in places.items()}

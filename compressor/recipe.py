@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from compressor.bench.timer import BenchSettings
@@ -19,7 +19,12 @@ from compressor.sparsity.catalog import METHODS, SparsitySettings
 from compressor.strip.budget import StripSettings
 from compressor.tasks.classification import TaskSettings
 from compressor.tasks.model import ModelSettings
-from compressor.train.settings import DenseTrainSettings, TrainSettings, TuneSettings
+from compressor.train.settings import (
+    DenseTrainSettings,
+    SearchSettings,
+    TrainSettings,
+    TuneSettings,
+)
 
 MAX_SHOWN = 60
 """A wrong value is shown up to so many characters."""
@@ -48,7 +53,7 @@ class Recipe(Settings):
     """The method of the search, by its name under ``method``, and its settings."""
     dense: DenseTrainSettings = DenseTrainSettings()
     """The dense reference and teacher; it is trained for ``train.epochs + tune.epochs``."""
-    train: TrainSettings
+    train: SearchSettings
     """The search: sparse training that makes the path."""
     strip: StripSettings = StripSettings()
     """What the slim network may cost."""
@@ -58,6 +63,16 @@ class Recipe(Settings):
     """How networks are written as ONNX."""
     bench: BenchSettings = BenchSettings()
     """How latency is measured."""
+
+    @model_validator(mode="after")
+    def _something_to_remove(self) -> "Recipe":
+        budget = self.strip.keep_macs is not None or self.strip.keep_params is not None
+        if not budget and self.sparsity.method != "dessilbi":
+            raise ValueError(
+                f"{self.sparsity.method} has no support of its own, so without a budget nothing "
+                "would be removed; give strip.keep_macs or strip.keep_params"
+            )
+        return self
 
     def dense_settings(self) -> TrainSettings:
         """The dense reference's settings with its number of epochs."""

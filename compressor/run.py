@@ -24,6 +24,8 @@ LOG = "log.jsonl"
 LOCK = ".compressor.lock"
 """Also marks a folder as a run directory, should its manifest be lost."""
 KEY_FILE = "stage.json"
+TIMED = ("history.json",)
+"""Files that hold speeds, which differ between equal runs; later stages are not made from them."""
 CHECKPOINT = "checkpoint"
 """Folder, inside a stage's unfinished one, that goes when the stage is done."""
 
@@ -124,12 +126,13 @@ class Run:
             raise RunError(
                 f"{self.folder}: stage {stage} is not done. Run it first: `compressor {stage}`."
             )
-        key: str = self._stages[stage]["key"]
-        return key
+        entry = self._stages[stage]
+        files = {n: f["sha256"] for n, f in entry["files"].items() if Path(n).name not in TIMED}
+        return fingerprint([entry["key"], files])
 
     def was_finished(self, stage: str, key: str) -> bool:
         """Whether the stage was once finished with this key."""
-        return stage in self._stages and self._key_of(stage) == key
+        return stage in self._stages and self._stages[stage]["key"] == key
 
     def changed_files(self, stage: str) -> list[str]:
         """Files of a finished stage that are gone or are not what it wrote."""

@@ -152,7 +152,7 @@ def tune(context: Context, folder: Path) -> None:
     task = context.task_of(settings)
     inputs = _some_inputs(task, settings.norm_batches, settings.batch_size, context.recipe.seed)
     reestimate_norms(model, inputs)
-    teacher = context.dense_model()
+    teacher = context.dense_model().to(context.torch_device)
     objective = Distillation(task, teacher, settings.teacher_weight, settings.temperature)
     history = _train(context, folder, _job(context, "tune", model, settings, objective))
     images = _images(history, settings)
@@ -309,7 +309,10 @@ def _some_inputs(task: Task, num_batches: int, batch_size: int, seed: int) -> It
 def _test_accuracy(context: Context, model: nn.Module) -> float:
     @torch.no_grad()
     def predict(inputs: Tensor) -> Tensor:
-        outputs: Tensor = model(inputs)
+        outputs: Tensor = model(inputs.to(context.torch_device))
         return outputs
 
-    return context.task.accuracy(predict, "test")
+    model.to(context.torch_device)
+    right = context.task.accuracy(predict, "test")
+    model.to("cpu")
+    return right

@@ -225,3 +225,9 @@ def test_a_group_without_a_command_shows_its_help():
     result = call("data")
     assert result.exit_code == 2
     assert "get" in result.stderr + result.stdout
+
+
+def test_resume_without_a_run_directory_is_refused():
+    result = CliRunner().invoke(main, ["run", "digits", "--resume"])
+    assert result.exit_code == 2
+    assert "--resume needs --out" in result.stderr

@@ -1,5 +1,6 @@
 import json
 import re
+import tomllib
 
 import pytest
 
@@ -234,3 +235,20 @@ def test_a_file_that_cannot_be_read_is_one_line(tmp_path):
 def test_recipes_and_models_come_with_the_project():
     assert shipped("recipes") / "digits.toml" == shipped_recipes()["digits"]
     assert list(shipped("models").glob("*.py"))
+
+
+@pytest.mark.parametrize("method", ["magnitude", "random", "dense"])
+def test_without_a_budget_a_method_without_a_support_is_refused(method):
+    values = tomllib.loads(find_recipe("digits").read_text())
+    del values["strip"]["keep_macs"]
+    values["sparsity"]["method"] = method
+    with pytest.raises(RecipeError, match=f"{method} has no support .*strip.keep_macs"):
+        check_recipe(values, "mine.toml")
+
+
+def test_the_search_has_a_constant_rate_unless_told_otherwise():
+    values = tomllib.loads(find_recipe("digits").read_text())
+    del values["train"]["schedule"]
+    recipe = check_recipe(values, "mine.toml")
+    assert recipe.train.schedule == "constant"
+    assert recipe.tune.schedule == "cosine"

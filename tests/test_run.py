@@ -232,3 +232,25 @@ def test_a_manifest_that_vanished_is_one_line(run):
     shutil.rmtree(run.folder)
     with pytest.raises(RunError, match="cannot be read: No such file"):
         run.reread()
+
+
+def test_a_stage_that_came_out_otherwise_makes_the_stages_after_it_anew(run):
+    finish(run, "train", text="one")
+    tuned = finish(run, "tune", made_from=("train",))
+    finish(run, "train", text="other")
+    assert run.key(1, ("train",)) != tuned
+
+
+@pytest.fixture
+def timed(run):
+    def finish_at(speed):
+        with run.writing("train", run.key(1, ()), ()) as folder:
+            (folder / "weights").write_text("same")
+            (folder / "history.json").write_text(speed)
+        return run.key(1, ("train",))
+
+    return finish_at
+
+
+def test_a_stage_that_came_out_the_same_at_another_speed_changes_nothing(timed):
+    assert timed("fast") == timed("slow")

@@ -53,19 +53,20 @@ class SplitLBISettings(Settings):
     """What carries the twin: the norm scales of a coupling, or its filters.
 
     With batch norm filters are scale free and their twins say little, so ``auto`` takes the norm
-    scales where every producing layer of the coupling has one, and the filters elsewhere.
+    scales where the coupling has as many of them as producing layers, and the filters elsewhere.
     """
     nu: float | None = Field(default=None, gt=0)
     """The paper's nu, inverse strength of the coupling; None calibrates it by ``entry_share``."""
     lam: float = Field(default=1.0, gt=0)
     """The paper's lambda; each coupling's group weight w_g is its mean initial unit norm.
 
-    At kappa * lam >= 1 no unit enters by its initial norm alone: only gradients select.
+    Without gradients a unit enters only if its initial norm is above kappa * lam * w_g; at 1 and
+    with fresh norm scales, which are all alike, none does: only gradients select.
     """
     kappa: float = Field(default=1.0, gt=0)
     """The paper's damping; redundant with the learning rate and lam, for comparison with papers."""
     entry_share: float = Field(default=0.35, gt=0)
-    """Share of the run at which a unit that keeps its initial norm enters, when nu is None."""
+    """Share of the path time at which a unit that keeps its initial norm enters, if nu is None."""
 
 
 def calibrated_nu(path_time: float, entry_share: float, lam: float, kappa: float) -> float:

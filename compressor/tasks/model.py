@@ -65,8 +65,14 @@ def build_model(
             "Name a function that returns the network."
         )
     if settings.weights is not None:
-        load_weights(model, Path(settings.weights))
+        load_weights(model, find_file(settings.weights, folders))
     return model
+
+
+def find_file(path: str, folders: tuple[Path, ...]) -> Path:
+    """The first of ``folders`` that has the file; else the path as it is, for the message."""
+    places = [folder / Path(path).expanduser() for folder in folders]
+    return next((place for place in places if place.is_file()), Path(path))
 
 
 def _factory(reference: str, folders: tuple[Path, ...]) -> Callable[..., Any]:

@@ -15,7 +15,7 @@ MIXED = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 
 
 def make_accelerator(settings: OptimiserSettings, device: Device) -> Accelerator:
-    """An accelerator for one stage; ``auto`` takes a GPU where there is one.
+    """An accelerator for one stage; ``auto`` takes a CUDA GPU where there is one.
 
     The processes of ``torchrun`` or ``accelerate launch`` are found through the environment.
 
@@ -27,7 +27,7 @@ def make_accelerator(settings: OptimiserSettings, device: Device) -> Accelerator
     AcceleratorState._reset_state(reset_partial_state=False)
     try:
         return Accelerator(
-            cpu=device == "cpu",
+            cpu=on_cpu(device),
             mixed_precision=MIXED[settings.precision],
             gradient_accumulation_steps=settings.accumulate,
         )
@@ -36,6 +36,11 @@ def make_accelerator(settings: OptimiserSettings, device: Device) -> Accelerator
             f"precision is {settings.precision}, and this device cannot do it ({failure}). "
             "Use fp32 or bf16."
         ) from failure
+
+
+def on_cpu(device: Device) -> bool:
+    """Whether to stay on the CPU; other accelerators lack the float64 that paths are kept in."""
+    return device == "cpu" or not torch.cuda.is_available()
 
 
 def memory_format(settings: OptimiserSettings) -> torch.memory_format:

@@ -1,7 +1,8 @@
 """Which images come when: a pure function of seed, epoch and step.
 
-Because no generator carries over from batch to batch, a run that is resumed at any step, on any
-number of processes, sees what the run that never stopped would have seen.
+Because no generator carries over from batch to batch, a run that is resumed at any step sees what
+the run that never stopped would have seen. Any number of processes share the same batches; how
+their images are augmented also follows the process.
 """
 
 import hashlib

@@ -23,7 +23,7 @@ class OptimiserSettings(Settings):
     weight_decay: float = Field(default=5e-4, ge=0)
     """On weights of two and more dimensions; norms and biases have none."""
     schedule: Literal["constant", "cosine", "linear"] = "cosine"
-    """How the rate falls from ``lr`` to zero; the path search wants it constant."""
+    """How the rate falls from ``lr`` to zero."""
     warmup_epochs: float = Field(default=0.0, ge=0)
     """Epochs over which the rate rises from zero to ``lr``."""
     augment: Augment | None = None
@@ -39,6 +39,12 @@ class TrainSettings(OptimiserSettings):
 
     epochs: int = Field(ge=1)
     """Passes over the training images."""
+
+
+class SearchSettings(TrainSettings):
+    """The search for the path; its rate is constant, since a falling one stops the path's clock."""
+
+    schedule: Literal["constant", "cosine", "linear"] = "constant"
 
 
 class DenseTrainSettings(OptimiserSettings):

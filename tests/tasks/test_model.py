@@ -2,6 +2,7 @@ import os
 import pickle
 import sys
 import types
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from torch import nn
 
 from compressor.errors import MissingExtra, ModelError
 from compressor.tasks import model as model_module
-from compressor.tasks.model import ModelSettings, build_model, load_weights
+from compressor.tasks.model import ModelSettings, build_model, find_file, load_weights
 
 FILE = """
 from __future__ import annotations
@@ -288,3 +289,12 @@ def test_of_many_misfits_the_first_is_told_and_the_rest_counted(network, tmp_pat
     with refused() as told:
         load_weights(network, tmp_path / "w.safetensors")
     one_line(told, "the file has no 0.weight (and 7 more)")
+
+
+def test_weights_are_looked_for_beside_the_recipe_first(tmp_path):
+    beside, elsewhere = tmp_path / "recipes", tmp_path / "other"
+    for folder in (beside, elsewhere):
+        folder.mkdir()
+        (folder / "w.safetensors").touch()
+    assert find_file("w.safetensors", (beside, elsewhere)) == beside / "w.safetensors"
+    assert find_file("gone.safetensors", (beside,)) == Path("gone.safetensors")
