@@ -275,6 +275,11 @@ def as_markdown(table: dict) -> str:
             f"{row['accuracy_standard_error']:.2%} | {each} | {row['macs_share']:.1%} | "
             f"{row['training_macs'] / 1e12:.2f} |"
         )
+    lines += [
+        "",
+        "The plain narrow network was trained with the dense network's settings; the narrow",
+        "network with teacher was trained with those of tuning.",
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -20,9 +20,6 @@ from compressor.errors import BudgetError, StructureError
 from compressor.settings import Settings
 from compressor.structure import Path, Structure
 
-BUDGET_TOLERANCE = 0.02
-"""A solved budget ends within this share below what was asked, if ``round_to`` lets it."""
-
 
 class StripSettings(Settings):
     """What the slim network may cost. At most one budget; without one the support is kept as it is.

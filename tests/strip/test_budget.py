@@ -16,7 +16,6 @@ from compressor.couplings.trace import trace
 from compressor.errors import BudgetError, StructureError
 from compressor.strip.apply import apply
 from compressor.strip.budget import (
-    BUDGET_TOLERANCE,
     Cost,
     StripSettings,
     best_units,
@@ -30,6 +29,9 @@ from compressor.strip.plan import make_plan
 from compressor.structure import Path, Structure
 
 EXAMPLE = torch.zeros(2, 3, 32, 32)
+
+BUDGET_TOLERANCE = 0.02
+"""How far below its budget a network of many small steps may end, as a share of the budget."""
 
 
 @cache
