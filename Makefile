@@ -28,7 +28,7 @@ test: $(INSTALLED) ## Format, lint, types, layers and tests
 
 compare: $(INSTALLED) ## DessiLBI against its rivals, three seeds; long, and goes on where it stopped
 	$(BIN)/compressor data get fashion-mnist
-	$(BIN)/python tools/compare.py --set data.train_images=20000 --set train.epochs=3 --set tune.epochs=7
+	$(BIN)/python tools/compare.py --set data.train_images=20000 --set train.epochs=6 --set tune.epochs=8
 
 clean: ## Remove the virtual environment and caches, but no run
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -8,6 +8,7 @@ kind (so each becomes one line that names the part of the network where it happe
 
 import ctypes
 import threading
+import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -33,6 +34,9 @@ from compressor.errors import CouplingError
 
 TRACE_SECONDS = 60.0
 """Default time budget; every network that can be traced took under a tenth of it when measured."""
+
+STOP_SECONDS = 10.0
+"""How long to wait for a stopped trace; one that sits in a single long call of C++ goes on."""
 
 Answer = TypeVar("Answer")
 
@@ -203,7 +207,7 @@ def _within(seconds: float, place: Place, work: Callable[[], Answer]) -> Answer:
     thread.start()
     thread.join(seconds)
     if thread.is_alive():
-        _interrupt(thread)
+        _stop(thread)
         raise CouplingError(
             f"Tracing the network took more than {seconds:g} s and was stopped at {place.name}. "
             "Simplify that module, or give tracing more time."
@@ -213,12 +217,18 @@ def _within(seconds: float, place: Place, work: Callable[[], Answer]) -> Answer:
     return answers[0]
 
 
-def _interrupt(thread: threading.Thread) -> None:
-    """Make ``thread`` raise SystemExit at its next Python instruction."""
+def _stop(thread: threading.Thread) -> None:
+    """Make ``thread`` raise SystemExit until it ends, or until it was given time enough.
+
+    Once is not enough: Python drops an exception that happens to fall into a destructor.
+    """
     assert thread.ident is not None
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(
-        ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit)
-    )
+    deadline = time.monotonic() + STOP_SECONDS
+    while thread.is_alive() and time.monotonic() < deadline:
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(
+            ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit)
+        )
+        thread.join(0.05)
 
 
 def _as_coupling_error(failure: BaseException, place: Place) -> CouplingError:
