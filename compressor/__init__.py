@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from compressor.couplings.trace import trace
     from compressor.errors import CompressorError
+    from compressor.package.load import load
+    from compressor.package.verify import verify_package
     from compressor.pipeline import run_recipe
     from compressor.recipe import Recipe, load_recipe
     from compressor.strip.apply import apply
@@ -19,10 +21,12 @@ __all__ = [
     "StripPlan",
     "Structure",
     "apply",
+    "load",
     "load_recipe",
     "make_plan",
     "run_recipe",
     "trace",
+    "verify_package",
 ]
 
 _HOMES = {
@@ -32,10 +36,12 @@ _HOMES = {
     "StripPlan": "compressor.strip.plan",
     "Structure": "compressor.structure",
     "apply": "compressor.strip.apply",
+    "load": "compressor.package.load",
     "load_recipe": "compressor.recipe",
     "make_plan": "compressor.strip.plan",
     "run_recipe": "compressor.pipeline",
     "trace": "compressor.couplings.trace",
+    "verify_package": "compressor.package.verify",
 }
 
 

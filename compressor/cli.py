@@ -13,6 +13,7 @@ import click
 
 from compressor.console import Console
 from compressor.errors import CompressorError
+from compressor.inspection.command import InspectCommand
 
 STAGE_HELP = {
     "inspect": "Find the couplings and export the untrained network, before any training.",
@@ -23,6 +24,7 @@ STAGE_HELP = {
     "export": "Write ONNX files.",
     "verify": "Check the exported files and measure test accuracy.",
     "bench": "Time dense against slim.",
+    "package": "Write the slim package: a folder that loads and can be checked by itself.",
     "report": "Write summary.json, report.html and report.md.",
 }
 """Commands that run the pipeline up to one stage."""
@@ -134,6 +136,35 @@ class PipelineCommand(click.Command):
         _run(Options(**ctx.params), self._until, ctx)
 
 
+class VerifyCommand(PipelineCommand):
+    """Runs a recipe up to ``verify``, or checks a package."""
+
+    def invoke(self, ctx: click.Context) -> None:
+        """Run or check, by what the argument names."""
+        from compressor.package.manifest import find_package
+
+        options = Options(**ctx.params)
+        folder = find_package(options.recipe)
+        if folder is None:
+            super().invoke(ctx)
+        else:
+            _verify_package(folder, options, ctx)
+
+
+def _verify_package(folder: Path, options: Options, ctx: click.Context) -> None:
+    from compressor.package.verify import verify_package
+
+    if options.out or options.overrides or options.seed is not None or options.resume:
+        told = f"{folder} is a package: --out, --set, --seed and --resume are for recipes."
+        raise click.UsageError(told, ctx)
+    verification = verify_package(folder)
+    if options.as_json:
+        click.echo(json.dumps(verification.to_json(), indent=2))
+    else:
+        click.echo(verification.table(), nl=False)
+    verification.check()
+
+
 def _run(options: Options, until: str | None, ctx: click.Context) -> None:
     from compressor.pipeline import Where, default_out, is_first_process, run_recipe
     from compressor.recipe import find_recipe, load_recipe
@@ -171,7 +202,11 @@ def _add_pipeline_commands() -> None:
     main.add_command(PipelineCommand("run", whole, None))
     for stage, text in STAGE_HELP.items():
         help_text = f"{text} Earlier stages run first if they are not done."
-        main.add_command(PipelineCommand(stage, help_text, stage))
+        if stage == "verify":
+            help_text += " Of a folder with a package in it, check the package instead."
+        kind = VerifyCommand if stage == "verify" else PipelineCommand
+        command = kind(stage, help_text, stage)
+        main.add_command(InspectCommand(command) if stage == "inspect" else command)
 
 
 _add_pipeline_commands()

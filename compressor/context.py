@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from compressor.console import Console
 from compressor.couplings.coupling import Couplings
-from compressor.couplings.trace import trace
 from compressor.data.catalog import load_data
 from compressor.data.source import ImageData
 from compressor.errors import ModelError
@@ -18,8 +17,8 @@ from compressor.files import read_json
 from compressor.recipe import Recipe, shipped
 from compressor.run import CHECKPOINT, Run
 from compressor.strip.apply import apply
+from compressor.strip.find import find_couplings
 from compressor.strip.plan import StripPlan
-from compressor.strip.trial import freeze_what_fails
 from compressor.tasks.classification import Classification
 from compressor.tasks.model import build_model, load_weights
 from compressor.train.device import Device, on_cpu
@@ -61,7 +60,7 @@ class Context:
     def couplings(self) -> Couplings:
         """Couplings of the network, each of them tried."""
         model = self.fresh_model()
-        return freeze_what_fails(model, trace(model, self.example), self.example)
+        return find_couplings(model, self.example)
 
     @property
     def torch_device(self) -> torch.device:

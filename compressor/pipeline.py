@@ -11,7 +11,6 @@ from typing import Any
 from accelerate.state import PartialState
 from accelerate.utils import broadcast_object_list
 
-from compressor import stages
 from compressor.bench.environment import environment
 from compressor.console import Console
 from compressor.context import Context
@@ -19,6 +18,7 @@ from compressor.data.catalog import data_root
 from compressor.files import fingerprint, sha256, write_json
 from compressor.recipe import Recipe, shipped
 from compressor.run import Run
+from compressor.stages import delivery, stripping, training
 from compressor.tasks.model import find_file
 from compressor.train.device import Device, on_cpu
 
@@ -49,23 +49,29 @@ class Stage:
     on_top: tuple[str, ...] = ()
 
 
+WHOLE_RECIPE = tuple(name for name in Recipe.model_fields if name not in ("seed", "model", "data"))
+"""Sections of what holds the recipe itself."""
+
 STAGES = (
-    Stage("inspect", stages.inspect, sections=("export",)),
+    Stage("inspect", stripping.inspect, sections=("export",)),
     # No file of inspect is read by training; it comes first since it is quick to find fault.
     Stage(
         "dense",
-        stages.dense,
+        training.dense,
         sections=("task", "dense"),
         epochs_of=("train", "tune"),
         everywhere=True,
     ),
-    Stage("train", stages.search, sections=("task", "sparsity", "train"), everywhere=True),
-    Stage("strip", stages.strip, ("train",), ("strip",)),
-    Stage("tune", stages.tune, ("strip", "dense"), ("task", "tune"), everywhere=True),
-    Stage("export", stages.export, ("tune", "dense"), ("export",)),
-    Stage("verify", stages.verify, ("train", "strip", "export")),
-    Stage("bench", stages.bench, ("export",), ("bench",)),
-    Stage("report", stages.report, ("verify", "bench"), ("name",), on_top=stages.REPORT_FILES),
+    Stage("train", training.search, sections=("task", "sparsity", "train"), everywhere=True),
+    Stage("strip", stripping.strip, ("train",), ("strip",)),
+    Stage("tune", training.tune, ("strip", "dense"), ("task", "tune"), everywhere=True),
+    Stage("export", delivery.export, ("tune", "dense"), ("export",)),
+    Stage("verify", delivery.verify, ("train", "strip", "export")),
+    Stage("bench", delivery.bench, ("export",), ("bench",)),
+    Stage(
+        "package", delivery.package, ("strip", "tune", "export", "verify"), sections=WHOLE_RECIPE
+    ),
+    Stage("report", delivery.report, ("verify", "bench"), ("name",), on_top=delivery.REPORT_FILES),
 )
 
 

@@ -9,6 +9,7 @@ import pytest
 from compressor import pipeline, summary
 from compressor.console import Console
 from compressor.files import read_json, sha256
+from compressor.package.pickles import pickles_in
 from compressor.pipeline import STAGES, Where, default_out, run_recipe
 from compressor.recipe import find_recipe, load_recipe
 from compressor.strip.certificate import FP32_BOUND, FP64_BOUND
@@ -29,6 +30,11 @@ FILES = {
     "export": {"model.onnx", "dense.onnx"},
     "verify": {"verify.json"},
     "bench": {"latency.json"},
+    "package": {
+        *("README.md", "manifest.json", "package.json", "recipe.json", "environment.json"),
+        *("plan.json", "weights.safetensors", "architecture/residual.py", "certificate.json"),
+        *("model.onnx", "model.pt2", "samples.safetensors"),
+    },
 }
 ON_TOP = {
     "summary.json",
@@ -40,6 +46,7 @@ ON_TOP = {
     "log.jsonl",
 }
 NAMES = [stage.name for stage in STAGES]
+LAST = ["export", "verify", "bench", "package", "report"]
 
 
 def said_by(recipe, folder, **where):
@@ -110,8 +117,7 @@ class TestWholeRun:
         for path in digits_run.folder.rglob("*"):
             assert path.suffix not in (".pt", ".pth", ".pkl", ".bin")
             if path.is_file():
-                # A pickle begins with its protocol, a torch archive is a zip.
-                assert path.read_bytes()[:2] not in (b"\x80\x02", b"\x80\x04", b"\x80\x05", b"PK")
+                assert pickles_in(path) == []
 
     def test_settings_are_saved_in_full(self, digits_run):
         saved = read_json(digits_run.folder / "settings.json")
@@ -230,7 +236,7 @@ class TestRunningAgain:
 
     def test_other_bench_settings_time_and_report_anew(self, digits_copy):
         assert rerun(digits_copy, "bench.rounds=3", "bench.engines=['torch']") == [
-            *("bench", "report")
+            *("bench", "package", "report")
         ]
         assert list(read_summary(digits_copy)["slim"]["latency_ms"]) == ["torch"]
 
@@ -250,14 +256,14 @@ class TestRunningAgain:
             ("data.validation_share=0.2", NAMES),
             ("train.epochs=3", [n for n in NAMES if n != "inspect"]),
             ("task.augment=flip", [n for n in NAMES if n != "inspect"]),
-            ("dense.lr=0.2", ["dense", "tune", "export", "verify", "bench", "report"]),
+            ("dense.lr=0.2", ["dense", "tune", *LAST]),
             ("train.lr=0.2", [n for n in NAMES if n not in ("inspect", "dense")]),
-            ("sparsity.lam=2", ["train", "strip", "tune", "export", "verify", "bench", "report"]),
-            ("strip.keep_macs=0.5", ["strip", "tune", "export", "verify", "bench", "report"]),
-            ("tune.lr=0.2", ["tune", "export", "verify", "bench", "report"]),
-            ("export.opset=19", ["inspect", "export", "verify", "bench", "report"]),
-            ("bench.rounds=9", ["bench", "report"]),
-            ("name=other", ["report"]),
+            ("sparsity.lam=2", ["train", "strip", "tune", *LAST]),
+            ("strip.keep_macs=0.5", ["strip", "tune", *LAST]),
+            ("tune.lr=0.2", ["tune", *LAST]),
+            ("export.opset=19", ["inspect", *LAST]),
+            ("bench.rounds=9", ["bench", "package", "report"]),
+            ("name=other", ["package", "report"]),
         ],
     )
     @pytest.mark.usefixtures("pretended")

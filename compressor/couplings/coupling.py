@@ -6,15 +6,18 @@ removes units, and both read the same members, so they cannot disagree on what a
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
 
 from compressor.errors import StructureError
 from compressor.structure import Structure
+
+if TYPE_CHECKING:
+    from compressor.couplings.program import Program
 
 Kind = Literal["filter", "bias", "scale", "shift", "statistic", "input"]
 """What a member holds of a unit.
@@ -103,12 +106,42 @@ class FrozenCoupling:
     reason: str
 
 
+Form = Literal["module", "mended", "graph"]
+"""How the network is cut.
+
+``module``: its own modules, each layer's attributes after the table. ``mended``: also whole numbers
+elsewhere in it that were equal to an old width. ``graph``: the captured graph, constants rewritten.
+"""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What the second coupling engine says about the couplings of the first.
+
+    Attributes:
+        engines: The engines that answered, the one that is used first.
+        same: Couplings of which both have the same units.
+        refuted: Couplings that the second engine has otherwise, and that fail when cut so.
+        note: Why the second engine gave no answer; empty where it did.
+    """
+
+    engines: tuple[str, ...]
+    same: int = 0
+    refuted: tuple[str, ...] = ()
+    note: str = ""
+
+
 @dataclass(frozen=True)
 class Couplings:
     """All couplings of one network: those that may shrink, and those that may not."""
 
     free: tuple[Coupling, ...]
     frozen: tuple[FrozenCoupling, ...] = ()
+    form: Form = "module"
+    program: "Program | None" = field(default=None, compare=False, repr=False)
+    """The captured graph, where index flow found the couplings."""
+    agreement: Agreement | None = field(default=None, compare=False)
+    """What a second engine says, where one was asked."""
 
     @property
     def num_units(self) -> int:
@@ -123,7 +156,7 @@ class Couplings:
             if coupling.name in reasons
         )
         free = tuple(coupling for coupling in self.free if coupling.name not in reasons)
-        return Couplings(free, self.frozen + frozen)
+        return replace(self, free=free, frozen=self.frozen + frozen)
 
     def everything(self) -> Structure:
         """The structure that keeps every unit."""

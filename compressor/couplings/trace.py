@@ -6,15 +6,12 @@ every parameter, it may not come back (so it has a time budget), and it fails wi
 kind (so each becomes one line that names the part of the network where it happened).
 """
 
-import ctypes
-import threading
-import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,14 +28,10 @@ from compressor.couplings.coupling import (
 )
 from compressor.couplings.forward import Place, run_forward, traceable_copy
 from compressor.errors import CouplingError
+from compressor.time_limit import TimeOver, within
 
 TRACE_SECONDS = 60.0
 """Default time budget; every network that can be traced took under a tenth of it when measured."""
-
-STOP_SECONDS = 10.0
-"""How long to wait for a stopped trace; one that sits in a single long call of C++ goes on."""
-
-Answer = TypeVar("Answer")
 
 
 def trace(model: nn.Module, example: Tensor, *, seconds: float = TRACE_SECONDS) -> Couplings:
@@ -57,7 +50,17 @@ def trace(model: nn.Module, example: Tensor, *, seconds: float = TRACE_SECONDS) 
             on the values of tensors, so that one trace does not tell about other images.
     """
     place = Place()
-    return _within(seconds, place, lambda: _trace(model, example, place))
+    try:
+        return within(seconds, lambda: _trace(model, example, place))
+    except TimeOver as over:
+        raise CouplingError(
+            f"Tracing the network took more than {seconds:g} s and was stopped at {place.name}. "
+            "Simplify that module, or give tracing more time."
+        ) from over
+    except CouplingError:
+        raise
+    except Exception as failure:
+        raise _as_coupling_error(failure, place) from failure
 
 
 @dataclass
@@ -192,48 +195,7 @@ def _index(positions: list[int], units: list[int], num_units: int) -> Tensor:
     return torch.tensor([sorted(block) for block in blocks])
 
 
-def _within(seconds: float, place: Place, work: Callable[[], Answer]) -> Answer:
-    """Run ``work`` in a thread of its own, and stop it when its time is over."""
-    answers: list[Answer] = []
-    failures: list[BaseException] = []
-
-    def body() -> None:
-        try:
-            answers.append(work())
-        except BaseException as failure:  # noqa: BLE001  carried to the caller's thread below
-            failures.append(failure)
-
-    thread = threading.Thread(target=body, name="trace", daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if thread.is_alive():
-        _stop(thread)
-        raise CouplingError(
-            f"Tracing the network took more than {seconds:g} s and was stopped at {place.name}. "
-            "Simplify that module, or give tracing more time."
-        )
-    if failures:
-        raise _as_coupling_error(failures[0], place) from failures[0]
-    return answers[0]
-
-
-def _stop(thread: threading.Thread) -> None:
-    """Make ``thread`` raise SystemExit until it ends, or until it was given time enough.
-
-    Once is not enough: Python drops an exception that happens to fall into a destructor.
-    """
-    assert thread.ident is not None
-    deadline = time.monotonic() + STOP_SECONDS
-    while thread.is_alive() and time.monotonic() < deadline:
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(
-            ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit)
-        )
-        thread.join(0.05)
-
-
-def _as_coupling_error(failure: BaseException, place: Place) -> CouplingError:
-    if isinstance(failure, CouplingError):
-        return failure
+def _as_coupling_error(failure: Exception, place: Place) -> CouplingError:
     first_line = (str(failure).strip().splitlines() or ["no message"])[0]
     return CouplingError(
         f"The network cannot be traced: {type(failure).__name__} at {place.name}: {first_line}. "

@@ -8,7 +8,9 @@ from torch import Tensor, nn
 
 from compressor.couplings.coupling import named_tensors
 from compressor.errors import StripError
-from compressor.strip.layers import ATTRIBUTES
+from compressor.strip.graph import captured_network, example_like
+from compressor.strip.layers import attributes_of
+from compressor.strip.norms import kept
 from compressor.strip.plan import Cut, StripPlan
 
 
@@ -16,9 +18,44 @@ def apply(plan: StripPlan, model: nn.Module) -> nn.Module:
     """A copy of ``model`` without the slices that ``plan`` leaves out; ``model`` is not touched.
 
     Raises:
-        StripError: The plan was made for a network of other shapes, or a layer type cannot be cut.
+        StripError: The plan was made for a network of other shapes, or another captured graph.
     """
+    if plan.form == "graph":
+        example = example_like(plan.input_shapes, _dtype_of(model))
+        slim = captured_network(model, example, plan.edits)
+        _cut_tensors(slim, plan)
+        return slim
     slim = copy.deepcopy(model)
+    _cut_tensors(slim, plan)
+    modules = dict(slim.named_modules())
+    for name in {cut.tensor.rpartition(".")[0] for cut in plan.cuts}:
+        for attribute, value in attributes_of(modules[name]).items():
+            setattr(modules[name], attribute, value)
+    for mended in plan.attributes:
+        setattr(modules[mended.module], mended.name, mended.value)
+    for name, divisor in plan.divisors.items():
+        slim = _with_module(slim, name, kept(modules[name], divisor))
+    return slim
+
+
+def _dtype_of(model: nn.Module) -> torch.dtype:
+    dtypes = (tensor.dtype for tensor in model.parameters() if tensor.is_floating_point())
+    return next(dtypes, torch.float32)
+
+
+def _with_module(model: nn.Module, name: str, module: nn.Module) -> nn.Module:
+    if not name:
+        return module
+    old = model.get_submodule(name)
+    # A layer under two names is one layer.
+    for owner in model.modules():
+        for attribute, child in owner._modules.items():
+            if child is old:
+                setattr(owner, attribute, module)
+    return model
+
+
+def _cut_tensors(slim: nn.Module, plan: StripPlan) -> None:
     tensors = named_tensors(slim)
     by_tensor: dict[str, list[Cut]] = defaultdict(list)
     for cut in plan.cuts:
@@ -29,10 +66,7 @@ def apply(plan: StripPlan, model: nn.Module) -> nn.Module:
                 f"{name}: the plan cuts a tensor that the network does not have. "
                 "Apply the plan to the network it was made for."
             )
-        _replace(slim, name, _cut(name, tensors[name], cuts))
-    for owner in {name.rpartition(".")[0] for name in by_tensor}:
-        _set_attributes(slim, owner)
-    return slim
+        _replace(slim, tensors[name], _cut(name, tensors[name], cuts))
 
 
 def _cut(name: str, tensor: Tensor, cuts: list[Cut]) -> Tensor:
@@ -48,23 +82,12 @@ def _cut(name: str, tensor: Tensor, cuts: list[Cut]) -> Tensor:
     return result.contiguous()
 
 
-def _replace(model: nn.Module, name: str, value: Tensor) -> None:
-    owner_name, _, attribute = name.rpartition(".")
-    owner = model.get_submodule(owner_name)
-    old = getattr(owner, attribute)
+def _replace(model: nn.Module, old: Tensor, value: Tensor) -> None:
+    """Put ``value`` wherever ``model`` holds ``old``: layers may share it."""
+    new = value
     if isinstance(old, nn.Parameter):
-        setattr(owner, attribute, nn.Parameter(value, requires_grad=old.requires_grad))
-    else:
-        setattr(owner, attribute, value)
-
-
-def _set_attributes(model: nn.Module, name: str) -> None:
-    layer = model.get_submodule(name)
-    rule = ATTRIBUTES.get(type(layer))
-    if rule is None:
-        raise StripError(
-            f"{name} is a {type(layer).__name__}, which cannot be stripped yet. "
-            "Add a row to strip/layers.py."
-        )
-    for attribute, value in rule(layer).items():
-        setattr(layer, attribute, value)
+        new = nn.Parameter(value, requires_grad=old.requires_grad)
+    for owner in model.modules():
+        for held in (owner._parameters, owner._buffers):
+            for attribute in [key for key, tensor in held.items() if tensor is old]:
+                setattr(owner, attribute, new)

@@ -7,7 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map
 
+from compressor.couplings.capture import Example, as_arguments
 from compressor.couplings.coupling import Couplings, mask_
 from compressor.errors import CheckError
 from compressor.strip.apply import apply
@@ -86,18 +88,44 @@ def certify(
 
 @torch.no_grad()
 def compare(
-    model: nn.Module, couplings: Couplings, structure: Structure, batches: Sequence[Tensor]
+    model: nn.Module, couplings: Couplings, structure: Structure, batches: Sequence[Example]
 ) -> tuple[float, float]:
     """Largest relative difference of masked and stripped, and largest spread of the masked outputs.
 
     Both are computed in the type of ``batches``; NaN where any output is.
     """
-    dense = copy.deepcopy(model).to(batches[0].dtype).eval()
+    dense = copy.deepcopy(model).to(_dtype_of(batches[0])).eval()
     slim = apply(make_plan(dense, couplings, structure), dense).eval()
+    # The slim network first: one that does not run fails at once.
+    stripped = [output for batch in batches for output in _outputs(slim, batch)]
     mask_(dense, couplings, structure)
-    pairs = [(dense(batch), slim(batch)) for batch in batches]
-    differences = [relative_difference(masked, stripped) for masked, stripped in pairs]
-    return _largest(differences), _largest([_spread(masked) for masked, _ in pairs])
+    masked = [output for batch in batches for output in _outputs(dense, batch)]
+    pairs = list(zip(masked, stripped, strict=True))
+    differences = [relative_difference(*pair) for pair in pairs]
+    return _largest(differences), _largest([_spread(output) for output in masked])
+
+
+def as_type(example: Example, dtype: torch.dtype) -> Example:
+    """The example with its floating-point tensors in ``dtype``."""
+
+    def converted(leaf: object) -> object:
+        if isinstance(leaf, Tensor) and leaf.is_floating_point():
+            return leaf.to(dtype)
+        return leaf
+
+    result: Example = tree_map(converted, example)
+    return result
+
+
+def _dtype_of(example: Example) -> torch.dtype:
+    leaves = (leaf for leaf in tree_leaves(example) if isinstance(leaf, Tensor))
+    return next((leaf.dtype for leaf in leaves if leaf.is_floating_point()), torch.float32)
+
+
+def _outputs(model: nn.Module, example: Example) -> list[Tensor]:
+    """All tensors that a network returns, whatever they stand in."""
+    leaves = tree_leaves(model(*as_arguments(example)))
+    return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
 
 
 def _largest(figures: list[float]) -> float:

@@ -5,18 +5,23 @@ One row per layer type; the axes themselves stand in ``couplings/axes.py``.
 
 from collections.abc import Callable
 
-from torch import nn
+from torch import Tensor, nn
 
-from compressor.couplings.axes import is_depthwise
+Attributes = dict[str, int | tuple[int, ...]]
 
-Attributes = dict[str, int]
+
+def cuts_whole_groups(groups: int, inputs_per_group: int, outputs_per_group: int) -> bool:
+    """Whether the units of a grouped layer are its groups, rather than places in all groups."""
+    return groups >= max(inputs_per_group, outputs_per_group)
 
 
 def _conv(layer: nn.Module) -> Attributes:
     assert isinstance(layer, nn.modules.conv._ConvNd)
     outputs, inputs_per_group = layer.weight.shape[:2]
-    # The weight of a depthwise layer has lost channels, but the layer does not know it yet.
-    groups = outputs if _was_depthwise(layer) else layer.groups
+    # The weight has lost channels, but the layer does not know it yet.
+    groups, outputs_per_group = layer.groups, layer.out_channels // layer.groups
+    if groups > 1 and cuts_whole_groups(groups, inputs_per_group, outputs_per_group):
+        groups = outputs // outputs_per_group
     return {
         "out_channels": outputs,
         "in_channels": inputs_per_group * groups,
@@ -24,14 +29,10 @@ def _conv(layer: nn.Module) -> Attributes:
     }
 
 
-def _was_depthwise(layer: nn.modules.conv._ConvNd) -> bool:
-    return is_depthwise(layer) and layer.weight.shape[1] == 1
-
-
 def _transposed(layer: nn.Module) -> Attributes:
     assert isinstance(layer, nn.modules.conv._ConvNd)
-    inputs, outputs = layer.weight.shape[:2]
-    return {"out_channels": outputs, "in_channels": inputs}
+    inputs, outputs_per_group = layer.weight.shape[:2]
+    return {"out_channels": outputs_per_group * layer.groups, "in_channels": inputs}
 
 
 def _linear(layer: nn.Module) -> Attributes:
@@ -40,7 +41,7 @@ def _linear(layer: nn.Module) -> Attributes:
 
 
 def _norm(layer: nn.Module) -> Attributes:
-    assert isinstance(layer, nn.modules.batchnorm._BatchNorm)
+    assert isinstance(layer, nn.modules.batchnorm._NormBase)
     # A norm without scale has statistics, and one without either is not cut at all.
     sized = layer.weight if layer.weight is not None else layer.running_mean
     return {} if sized is None else {"num_features": sized.shape[0]}
@@ -49,6 +50,37 @@ def _norm(layer: nn.Module) -> Attributes:
 def _prelu(layer: nn.Module) -> Attributes:
     assert isinstance(layer, nn.PReLU)
     return {"num_parameters": layer.weight.shape[0]}
+
+
+def _layer_norm(layer: nn.Module) -> Attributes:
+    weight = getattr(layer, "weight", None)
+    return {} if weight is None else {"normalized_shape": tuple(weight.shape)}
+
+
+def _group_norm(layer: nn.Module) -> Attributes:
+    assert isinstance(layer, nn.GroupNorm)
+    weight: Tensor | None = getattr(layer, "weight", None)
+    if weight is None:
+        return {}
+    channels, groups = weight.shape[0], layer.num_groups
+    if not keeps_divisor(layer):
+        groups = channels // (layer.num_channels // groups)
+    return {"num_channels": channels, "num_groups": groups}
+
+
+def keeps_divisor(layer: nn.Module) -> bool:
+    """Whether units leave the channels over which this norm takes one statistic."""
+    if isinstance(layer, nn.GroupNorm):
+        return layer.num_groups < layer.num_channels // layer.num_groups
+    return isinstance(layer, nn.LayerNorm | nn.RMSNorm)
+
+
+def attributes_of(layer: nn.Module) -> Attributes:
+    """What the attributes of ``layer`` become with the tensors that it has now; none if unknown."""
+    for kind in type(layer).__mro__:
+        if kind in ATTRIBUTES:
+            return ATTRIBUTES[kind](layer)
+    return {}
 
 
 ATTRIBUTES: dict[type[nn.Module], Callable[[nn.Module], Attributes]] = {
@@ -62,5 +94,11 @@ ATTRIBUTES: dict[type[nn.Module], Callable[[nn.Module], Attributes]] = {
     nn.BatchNorm1d: _norm,
     nn.BatchNorm2d: _norm,
     nn.BatchNorm3d: _norm,
+    nn.InstanceNorm1d: _norm,
+    nn.InstanceNorm2d: _norm,
+    nn.InstanceNorm3d: _norm,
+    nn.LayerNorm: _layer_norm,
+    nn.RMSNorm: _layer_norm,
+    nn.GroupNorm: _group_norm,
     nn.PReLU: _prelu,
 }

@@ -1,17 +1,21 @@
 """StripPlan: what is kept on each axis of each tensor, as plain data that can be saved as JSON."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from compressor.couplings.coupling import Couplings, check_fit, named_tensors
+from compressor.couplings.coupling import Couplings, Form, check_fit, named_tensors
 from compressor.errors import StripError
+from compressor.strip.edits import Edit, edits_of
+from compressor.strip.layers import ATTRIBUTES, keeps_divisor
+from compressor.strip.norms import divisor_of
 from compressor.structure import Structure
 
-PLAN_VERSION = 1
+PLAN_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -41,11 +45,27 @@ class Width:
 
 
 @dataclass(frozen=True)
+class Attribute:
+    """A whole number that a module of the network's own holds, and what it becomes."""
+
+    module: str
+    name: str
+    value: int
+
+
+@dataclass(frozen=True)
 class StripPlan:
     """All cuts that turn a network into the slim one; replayed on a freshly built network."""
 
     cuts: tuple[Cut, ...]
     widths: tuple[Width, ...]
+    form: Form = "module"
+    attributes: tuple[Attribute, ...] = ()
+    divisors: Mapping[str, int] = field(default_factory=dict)
+    """Norms that keep the divisor of the network before: module name -> divisor."""
+    edits: tuple[Edit, ...] = ()
+    input_shapes: tuple[tuple[int, ...], ...] = ()
+    """Shapes of the inputs that the edited graph was captured with."""
 
     def to_json(self) -> dict[str, Any]:
         """JSON value."""
@@ -59,6 +79,11 @@ class StripPlan:
                 {"coupling": width.coupling, "units": width.units, "kept": width.kept}
                 for width in self.widths
             ],
+            "form": self.form,
+            "attributes": [[a.module, a.name, a.value] for a in self.attributes],
+            "divisors": dict(self.divisors),
+            "edits": [edit.to_json() for edit in self.edits],
+            "input_shapes": [list(shape) for shape in self.input_shapes],
         }
 
     @classmethod
@@ -82,12 +107,19 @@ class StripPlan:
             widths = [
                 Width(width["coupling"], width["units"], width["kept"]) for width in value["widths"]
             ]
-        except (KeyError, TypeError) as fault:
+            more = {
+                "form": value["form"],
+                "attributes": tuple(Attribute(*entry) for entry in value["attributes"]),
+                "divisors": dict(value["divisors"]),
+                "edits": tuple(Edit.from_json(entry) for entry in value["edits"]),
+                "input_shapes": tuple(tuple(shape) for shape in value["input_shapes"]),
+            }
+        except (KeyError, TypeError, ValueError) as fault:
             raise StripError(
                 f"The plan cannot be read ({type(fault).__name__}: {fault}). "
                 "Use a plan.json as strip wrote it."
             ) from fault
-        return cls(tuple(cuts), tuple(widths))
+        return cls(tuple(cuts), tuple(widths), **more)
 
 
 def make_plan(model: nn.Module, couplings: Couplings, structure: Structure) -> StripPlan:
@@ -97,6 +129,21 @@ def make_plan(model: nn.Module, couplings: Couplings, structure: Structure) -> S
         StructureError: The structure does not fit the couplings.
     """
     check_fit(couplings, structure)
+    cuts = _cuts(model, couplings, structure)
+    widths = tuple(
+        Width(name, structure.keep[name].numel(), kept) for name, kept in structure.widths().items()
+    )
+    if couplings.form == "graph":
+        assert couplings.program is not None
+        edits = edits_of(couplings.program, structure.keep)
+        shapes = couplings.program.input_shapes
+        return StripPlan(cuts, widths, "graph", edits=edits, input_shapes=shapes)
+    attributes = mended_attributes(model, cuts, widths) if couplings.form == "mended" else ()
+    divisors = kept_divisors(model, {cut.tensor for cut in cuts})
+    return StripPlan(cuts, widths, couplings.form, attributes, divisors)
+
+
+def _cuts(model: nn.Module, couplings: Couplings, structure: Structure) -> tuple[Cut, ...]:
     tensors = named_tensors(model)
     keep: dict[tuple[str, int], Tensor] = {}
     for coupling in couplings.free:
@@ -106,12 +153,46 @@ def make_plan(model: nn.Module, couplings: Couplings, structure: Structure) -> S
             size = tensors[member.tensor].shape[member.axis]
             keep.setdefault(place, torch.ones(size, dtype=torch.bool))
             keep[place][member.index[removed].flatten()] = False
-    cuts = tuple(
+    return tuple(
         Cut(tensor, axis, kept.numel(), tuple(kept.nonzero().flatten().tolist()))
         for (tensor, axis), kept in sorted(keep.items())
         if not kept.all()
     )
-    widths = tuple(
-        Width(name, structure.keep[name].numel(), kept) for name, kept in structure.widths().items()
-    )
-    return StripPlan(cuts, widths)
+
+
+def mended_attributes(
+    model: nn.Module, cuts: Sequence[Cut], widths: Sequence[Width]
+) -> tuple[Attribute, ...]:
+    """Whole numbers of composite modules that equal an old width of something cut inside them.
+
+    A guess, to be confirmed by running: a number that equals two old widths is left alone.
+    """
+    found = []
+    units = {width.coupling: width for width in widths}
+    for name, module in model.named_modules():
+        if type(module) in ATTRIBUTES:
+            continue
+        prefix = f"{name}." if name else ""
+        news: dict[int, set[int]] = defaultdict(set)
+        for cut in cuts:
+            inside = cut.tensor.removeprefix(prefix)
+            if cut.tensor.startswith(prefix) and inside.count(".") <= 1:
+                news[cut.size].add(len(cut.keep))
+                width = units.get(cut.tensor.rpartition(".")[0])
+                if width is not None:
+                    news[width.units].add(width.kept)
+        for attribute, value in vars(module).items():
+            if type(value) is int and len(news.get(value, ())) == 1:
+                found.append(Attribute(name, attribute, *news[value]))
+    return tuple(found)
+
+
+def kept_divisors(model: nn.Module, cut: Set[str]) -> dict[str, int]:
+    """Divisors of the norms that lose channels of those they take statistics over, by name."""
+    modules = dict(model.named_modules())
+    owners = {tensor.rpartition(".")[0] for tensor in cut}
+    return {
+        name: divisor_of(modules[name])
+        for name in sorted(owners)
+        if name in modules and keeps_divisor(modules[name])
+    }

@@ -6,13 +6,17 @@ unit. Cutting and running shows all of them.
 """
 
 import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
-from compressor.couplings.coupling import Couplings
+from compressor.couplings.capture import Example, as_arguments
+from compressor.couplings.coupling import Couplings, Form
 from compressor.errors import CheckError, CouplingError, StripError
-from compressor.strip.certificate import FP64_BOUND, compare
+from compressor.strip.certificate import FP64_BOUND, as_type, compare
 from compressor.structure import Structure
 
 FORWARD_FAILURES = (
@@ -30,11 +34,13 @@ TRIAL_SPREAD = 1000 * FP64_BOUND
 """How far outputs vary over the images of a trial at least, so that mistakes are seen."""
 
 
-def freeze_what_fails(model: nn.Module, couplings: Couplings, example: Tensor) -> Couplings:
-    """The same couplings, with those frozen whose removal breaks the network or is not exact.
+def freeze_what_fails(model: nn.Module, couplings: Couplings, example: Example) -> Couplings:
+    """The couplings in a form that can be cut, with those frozen whose removal is not exact.
 
-    Half of the units of all couplings are removed at once; only when that fails is each coupling
-    tried alone. Values that a network starts from are shaken on a copy, since they hide mistakes.
+    Half of the units of all couplings are removed at once: from the network's own modules, with
+    whole numbers mended, or from the captured graph, whichever is the first that succeeds. When
+    none does, the couplings at fault are searched for. Values that a network starts from are shaken
+    on a copy, since they hide mistakes.
 
     Args:
         model: The network; not touched.
@@ -45,18 +51,56 @@ def freeze_what_fails(model: nn.Module, couplings: Couplings, example: Tensor) -
         CouplingError: The network does not run as it is, or gives the same for all images, so that
             nothing can be tried; or each coupling can be cut alone, but not all of them together.
     """
-    shaken = _ready_for_trial(model, couplings, example.cpu())
-    everything = couplings.everything().keep
+    example = tree_map(lambda leaf: leaf.cpu() if isinstance(leaf, Tensor) else leaf, example)
+    trial = Trial(_ready_for_trial(model, couplings, example), example)
     halves = _irregular_halves(couplings, seed=0)
-    if _failure(shaken, couplings, Structure(halves), example) is None:
-        return couplings
-    reasons = {}
-    for name, half in halves.items():
-        if reason := _failure(shaken, couplings, Structure({**everything, name: half}), example):
-            reasons[name] = reason
-    sound = couplings.freeze(reasons)
-    kept = Structure({coupling.name: halves[coupling.name] for coupling in sound.free})
-    if reason := _failure(shaken, sound, kept, example):
+    forms: tuple[Form, ...] = ("module", "mended", "graph") if couplings.program else ("module",)
+    for form in forms:
+        shaped = replace(couplings, form=form)
+        if trial.failure(shaped, halves) is None:
+            return shaped
+    return _without_failing(trial, shaped, halves)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A shaken network and the images it is tried with."""
+
+    model: nn.Module
+    example: Example
+
+    def failure(self, couplings: Couplings, keep: Mapping[str, Tensor]) -> str | None:
+        """What goes wrong when the named couplings keep the given units, others all; or None."""
+        structure = Structure({**couplings.everything().keep, **keep})
+        batch = as_type(self.example, torch.float64)
+        try:
+            figure, _ = compare(self.model, couplings, structure, [batch])
+        except (CheckError, StripError, CouplingError, *FORWARD_FAILURES) as failure:
+            return f"the network does not run without half of these ({_first_line(failure)})"
+        if not figure <= FP64_BOUND:
+            return f"removing half of these channels changes the output by {figure:.2g}"
+        return None
+
+    def failing(self, couplings: Couplings, halves: Mapping[str, Tensor]) -> dict[str, str]:
+        """Couplings that fail alone, with the reason, searched for by halving."""
+        reason = self.failure(couplings, halves)
+        if reason is None:
+            return {}
+        names = list(halves)
+        if len(names) == 1:
+            return {names[0]: reason}
+        middle = len(names) // 2
+        parts = (names[:middle], names[middle:])
+        found: dict[str, str] = {}
+        for part in parts:
+            found |= self.failing(couplings, {name: halves[name] for name in part})
+        return found
+
+
+def _without_failing(trial: Trial, couplings: Couplings, halves: Mapping[str, Tensor]) -> Couplings:
+    sound = couplings.freeze(trial.failing(couplings, halves))
+    kept = {coupling.name: halves[coupling.name] for coupling in sound.free}
+    if reason := trial.failure(sound, kept):
         raise CouplingError(
             f"Each coupling can be cut alone, but not all together: {reason}. "
             "Use a network whose layers adapt to their widths."
@@ -65,7 +109,7 @@ def freeze_what_fails(model: nn.Module, couplings: Couplings, example: Tensor) -
 
 
 @torch.no_grad()
-def shake(model: nn.Module, example: Tensor, seed: int) -> nn.Module:
+def shake(model: nn.Module, example: Example, seed: int) -> nn.Module:
     """A copy of ``model`` on the CPU, in eval mode, without values that hide mistakes.
 
     Norm scales and shifts, and every other parameter whose values are all the same (a head that
@@ -84,13 +128,13 @@ def shake(model: nn.Module, example: Tensor, seed: int) -> nn.Module:
     return shaken
 
 
-def _settle_norms(model: nn.Module, example: Tensor) -> None:
+def _settle_norms(model: nn.Module, example: Example) -> None:
     norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.momentum = 1.0
         norm.train()
-    model(example)
+    model(*as_arguments(example))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         norm.eval()
@@ -101,20 +145,26 @@ def _is_constant(tensor: Tensor) -> bool:
 
 
 def _irregular_halves(couplings: Couplings, seed: int) -> dict[str, Tensor]:
-    """Half of the units of each coupling, without a pattern that a reshape could map to itself."""
+    """Some half of the units of each coupling, without a pattern that could hide a mistake.
+
+    Neither may the units be such that a reshape maps them to themselves, nor the shares equal: a
+    network that computes one width from another would stand equal shares and no others.
+    """
     generator = torch.Generator().manual_seed(seed)
     halves = {}
     for coupling in couplings.free:
         order = torch.randperm(coupling.num_units, generator=generator)
-        halves[coupling.name] = order < (coupling.num_units + 1) // 2
+        share = 0.35 + 0.3 * float(torch.rand(1, generator=generator))
+        halves[coupling.name] = order < max(1, round(coupling.num_units * share))
     return halves
 
 
-def _ready_for_trial(model: nn.Module, couplings: Couplings, example: Tensor) -> nn.Module:
+def _ready_for_trial(model: nn.Module, couplings: Couplings, example: Example) -> nn.Module:
     """The shaken network, once it is known that removing nothing succeeds and images matter."""
     try:
         shaken = shake(model, example, seed=0)
-        difference, spread = compare(shaken, couplings, couplings.everything(), [example.double()])
+        whole, batch = couplings.everything(), as_type(example, torch.float64)
+        difference, spread = compare(shaken, couplings, whole, [batch])
     except FORWARD_FAILURES as failure:
         raise CouplingError(
             f"The network does not run on its example input: {_first_line(failure)}. "
@@ -127,22 +177,10 @@ def _ready_for_trial(model: nn.Module, couplings: Couplings, example: Tensor) ->
         )
     if not spread > TRIAL_SPREAD:
         raise CouplingError(
-            f"The outputs of the network vary by {spread:.2g} over {len(example)} example images, "
+            f"The outputs of the network vary by {spread:.2g} over the example images, "
             "too little to try its couplings. Give two images that differ, and a live network."
         )
     return shaken
-
-
-def _failure(
-    model: nn.Module, couplings: Couplings, structure: Structure, example: Tensor
-) -> str | None:
-    try:
-        figure, _ = compare(model, couplings, structure, [example.cpu().double()])
-    except (CheckError, StripError, *FORWARD_FAILURES) as failure:
-        return f"the network does not run without half of these channels ({_first_line(failure)})"
-    if not figure <= FP64_BOUND:
-        return f"removing half of these channels changes the output by {figure:.2g}"
-    return None
 
 
 def _first_line(failure: Exception) -> str:

@@ -83,11 +83,18 @@ def test_plan_on_a_network_of_another_width_is_refused(net, couplings, make_stru
         apply(plan, net)
 
 
-def test_layer_without_a_row_is_refused_by_name(net, couplings, make_structure):
-    plan = make_plan(net, couplings, make_structure(6))
-    net.stem_norm = nn.SyncBatchNorm(16)
-    with pytest.raises(StripError, match="^stem_norm is a SyncBatchNorm, which cannot be stripped"):
-        apply(plan, net)
+def test_layer_of_an_unknown_type_keeps_its_attributes(net, couplings, make_structure):
+    class Norm(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.num_features, norm = 16, nn.BatchNorm2d(16)
+            self.weight, self.bias = norm.weight, norm.bias
+            self.running_mean, self.running_var = norm.running_mean, norm.running_var
+
+    net.stem_norm = Norm()
+    slim = apply(make_plan(net, couplings, make_structure(6)), net)
+    assert slim.stem_norm.weight.shape == slim.stem_norm.running_var.shape == (6,)
+    assert slim.stem_norm.num_features == 16
 
 
 def test_plan_for_other_positions_gives_another_network(net, couplings, make_structure, images):

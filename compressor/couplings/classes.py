@@ -1,0 +1,154 @@
+"""What the flow found out -> couplings: classes of united labels are units, alike ones a coupling.
+
+A tensor stays a tensor only if what leaves it are whole rows, columns or the like. So where labels
+change along two axes at once (heads times entries of a head, groups times places), classes are
+united until they change along one of them only.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from torch import Tensor, fx
+
+from compressor.couplings.coupling import Coupling, Couplings, FrozenCoupling, Kind, Member
+from compressor.couplings.flow import Flow
+from compressor.couplings.sheets import NO_LABEL, Sheet, Value, compact, varying
+
+Signature = frozenset[tuple[str, int, int]]
+"""Which tensors a unit has entries of: (tensor, axis, how many)."""
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The unit of each label.
+
+    Attributes:
+        of_label: int64, shape ``(labels,)``: number of the class.
+        reasons: Why a class is frozen, by number.
+    """
+
+    of_label: Tensor
+    reasons: Mapping[int, str]
+
+    def of(self, labels: Tensor) -> Tensor:
+        """Classes of an array of labels; -1 where there is none."""
+        found = self.of_label[labels.clamp_min(0)]
+        return torch.where(labels == NO_LABEL, NO_LABEL, found)
+
+
+def classes_of(flow: Flow) -> Classes:
+    """Classes of all labels, with whole rows and columns as units."""
+    ledger = flow.ledger
+    joint = _joint_sheets(flow.values)
+    while True:
+        numbers = _components(ledger.num_labels, ledger.edges)
+        if not _unite_to_rows(flow, numbers, joint):
+            break
+    reasons: dict[int, str] = {}
+    for labels, reason in ledger.frozen:
+        for number in set(numbers[labels].tolist()):
+            reasons.setdefault(number, reason)
+    return Classes(numbers, reasons)
+
+
+def _components(count: int, edges: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    if not edges:
+        return torch.arange(count)
+    rows = torch.cat([first for first, _ in edges]).numpy()
+    columns = torch.cat([second for _, second in edges]).numpy()
+    graph = coo_array((np.ones(len(rows), dtype=np.int8), (rows, columns)), shape=(count, count))
+    _, numbers = connected_components(graph, directed=False)
+    return torch.from_numpy(numbers).to(torch.int64)
+
+
+def _joint_sheets(values: Mapping[fx.Node, object]) -> list[Tensor]:
+    """Labels that change along several axes at once, each once."""
+    found: dict[tuple[int, ...], Tensor] = {}
+    for value in values.values():
+        for one in value if isinstance(value, tuple) else (value,):
+            for sheet in one.sheets if isinstance(one, Value) else ():
+                if len(sheet.axes) > 1:
+                    small = compact(sheet.labels)
+                    found.setdefault((small.data_ptr(), *small.shape, *small.stride()), small)
+    return list(found.values())
+
+
+def _unite_to_rows(flow: Flow, numbers: Tensor, joint: Sequence[Tensor]) -> bool:
+    """Unite what keeps an array from losing whole rows; whether anything was united."""
+    united = False
+    for labels in joint:
+        classes = numbers[labels.clamp_min(0)].masked_fill(labels == NO_LABEL, NO_LABEL)
+        axes = [a for a in varying(labels) if bool((classes != classes.narrow(a, 0, 1)).any())]
+        if len(axes) < 2:
+            continue
+        longest = max(axes, key=lambda axis: labels.shape[axis])
+        flow.ledger.collapse(Sheet(labels, zero=False), [axis for axis in axes if axis != longest])
+        united = True
+    return united
+
+
+def couplings_of(flow: Flow, classes: Classes) -> Couplings:
+    """Couplings of a network: units that have entries of the same tensors, in their order."""
+    entries = _entries(flow, classes)
+    groups: dict[Signature, list[int]] = defaultdict(list)
+    for number in entries:
+        signature = frozenset(
+            (name, axis, len(places)) for (name, axis), places in entries[number].items()
+        )
+        groups[signature].append(number)
+    kinds = {(owned.name, owned.axis): flow.ledger.role(owned) for owned in flow.ledger.owned}
+    free: list[Coupling] = []
+    frozen: list[FrozenCoupling] = []
+    taken: dict[str, int] = defaultdict(int)
+    for numbers in groups.values():
+        filters = [key for key in entries[numbers[0]] if kinds[key] == "filter"]
+        if not filters:
+            continue
+        name = filters[0][0].rpartition(".")[0] or filters[0][0]
+        for reason, members in _by_reason(classes, numbers).items():
+            taken[name] += 1
+            title = name if taken[name] == 1 else f"{name}#{taken[name]}"
+            if reason is None:
+                free.append(_coupling(title, members, entries, kinds))
+            else:
+                frozen.append(FrozenCoupling(title, len(members), reason))
+    return Couplings(tuple(free), tuple(frozen))
+
+
+def _entries(flow: Flow, classes: Classes) -> dict[int, dict[tuple[str, int], list[int]]]:
+    """For each class the places it has on each axis of each tensor, in the tensors' order."""
+    entries: dict[int, dict[tuple[str, int], list[int]]] = defaultdict(lambda: defaultdict(list))
+    for owned in flow.ledger.owned:
+        for place, number in enumerate(classes.of_label[owned.labels].tolist()):
+            entries[number][owned.name, owned.axis].append(place)
+    return entries
+
+
+def _by_reason(classes: Classes, numbers: Sequence[int]) -> dict[str | None, list[int]]:
+    split: dict[str | None, list[int]] = defaultdict(list)
+    for number in numbers:
+        split[classes.reasons.get(number)].append(number)
+    return split
+
+
+def _coupling(
+    name: str,
+    numbers: Sequence[int],
+    entries: Mapping[int, Mapping[tuple[str, int], list[int]]],
+    kinds: Mapping[tuple[str, int], Kind],
+) -> Coupling:
+    members = tuple(
+        Member(
+            tensor=key[0],
+            axis=key[1],
+            index=torch.tensor([entries[number][key] for number in numbers]),
+            kind=kinds[key],
+        )
+        for key in entries[numbers[0]]
+    )
+    return Coupling(name, len(numbers), members)

@@ -1,0 +1,126 @@
+"""Index flow: the coupling engine of our own, exact on any graph whose operators have a rule.
+
+The network is captured as a graph. Each axis of each parameter gets integer labels; they travel
+through the graph as arrays of the tensors' own shapes, so that operators that only move data are
+applied to them by torch itself and no index arithmetic is written by hand. Operators that compute
+have a short rule each (``rules.py``). Labels that must leave together are united; a unit is a class
+of united labels.
+"""
+
+import operator
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from torch import Tensor, fx
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind
+
+from compressor.couplings.call import call_of, concrete, shapes_of
+from compressor.couplings.ledger import Ledger
+from compressor.couplings.movement import without_crossings
+from compressor.couplings.rules import RULES, refuse
+from compressor.couplings.sheets import Sheet, Value, along_axis
+
+
+@dataclass
+class Flow:
+    """Labels of every tensor of a captured network.
+
+    Attributes:
+        ledger: Unions, frozen labels, roles.
+        values: For each node of the graph its value, or the values of its outputs.
+    """
+
+    ledger: Ledger = field(default_factory=Ledger)
+    values: dict[fx.Node, Any] = field(default_factory=dict)
+    unknown: dict[str, str] = field(default_factory=dict)
+    """Operators without a rule that labels reached, with the module that calls each."""
+
+
+def flow(program: ExportedProgram) -> Flow:
+    """Labels of every tensor of ``program``, with what the operators say about them."""
+    result = Flow()
+    tensors = _tensors(program)
+    for node in program.graph.nodes:
+        result.ledger.place = place_of(node)
+        if node.op == "placeholder":
+            result.values[node] = _placeholder(result.ledger, node, tensors)
+        elif node.op == "call_function":
+            result.values[node] = _call(result, node)
+        elif node.op == "output":
+            _freeze_outputs(result, node)
+    return result
+
+
+def _tensors(program: ExportedProgram) -> dict[str, tuple[str, Tensor | None, InputKind]]:
+    """For each placeholder the name and data of what the network holds; user inputs have none."""
+    found = {}
+    for spec in program.graph_signature.input_specs:
+        data = None
+        if spec.target is not None:
+            held = {**program.state_dict, **program.constants}
+            data = held.get(spec.target)
+        found[spec.arg.name] = (spec.target or "", data, spec.kind)
+    return found
+
+
+def _placeholder(
+    ledger: Ledger,
+    node: fx.Node,
+    tensors: Mapping[str, tuple[str, Tensor | None, InputKind]],
+) -> Any:
+    name, data, kind = tensors[node.name]
+    shapes = shapes_of(node)
+    if not shapes:
+        return concrete(node.meta.get("val"))
+    shape = shapes[0]
+    if kind not in (InputKind.PARAMETER, InputKind.BUFFER) or not isinstance(data, Tensor):
+        constant = data if isinstance(data, Tensor) and not data.is_floating_point() else None
+        return Value(shape, (), constant)
+    if not data.is_floating_point():
+        return Value(shape, (), data)
+    # A buffer is not trained and not masked: it is only known to leave with its unit.
+    zero = kind is InputKind.PARAMETER
+    sheets = tuple(
+        Sheet(along_axis(ledger.own(name, axis, size), axis, shape), zero)
+        for axis, size in enumerate(shape)
+        if size > 1
+    )
+    return Value(shape, sheets)
+
+
+def _call(result: Flow, node: fx.Node) -> Any:
+    if node.target is operator.getitem:
+        source, place = cast("tuple[fx.Node, int]", node.args)
+        found = result.values[source]
+        return found[place] if isinstance(found, tuple | list) else found
+    if not shapes_of(node):
+        found = node.meta.get("val")
+        return [concrete(v) for v in found] if isinstance(found, list | tuple) else concrete(found)
+    call = call_of(node, result.values)
+    rule = RULES.get(call.name, refuse)
+    if rule is refuse and any(value.sheets for value in call.values):
+        result.unknown.setdefault(call.name, result.ledger.place)
+    answer = rule(result.ledger, call)
+    if isinstance(answer, tuple):
+        return tuple(without_crossings(result.ledger, value) for value in answer)
+    answer = without_crossings(result.ledger, answer)
+    # An operator that gives a list of one tensor is read by getitem all the same.
+    return (answer,) if isinstance(node.meta.get("val"), list | tuple) else answer
+
+
+def _freeze_outputs(result: Flow, node: fx.Node) -> None:
+    for other in node.all_input_nodes:
+        value = result.values[other]
+        if isinstance(value, Value):
+            for sheet in value.sheets:
+                result.ledger.freeze(sheet.labels, "these channels are an output of the network")
+
+
+def place_of(node: fx.Node) -> str:
+    """Name of the module whose forward made ``node``, with the operator."""
+    stack = node.meta.get("nn_module_stack") or {}
+    names = [entry[0] for entry in stack.values()]
+    module = names[-1] if names else ""
+    return f"{module or 'the forward pass'} ({node.name})"

@@ -1,0 +1,37 @@
+"""A model and an example input -> its couplings, through index flow: the engine of our own."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from compressor.couplings.capture import Example, as_arguments, capture
+from compressor.couplings.check import check_couplings, clashes
+from compressor.couplings.classes import classes_of, couplings_of
+from compressor.couplings.coupling import Couplings
+from compressor.couplings.flow import flow
+from compressor.couplings.program import program_of
+
+
+@torch.no_grad()
+def index_flow(model: nn.Module, example: Example) -> Couplings:
+    """Couplings of ``model`` as it runs in eval mode, checked; the model itself is not touched.
+
+    Args:
+        model: Any module whose forward can be captured as a graph.
+        example: Input batch of at least 2 images, or the tuple of positional arguments.
+
+    Raises:
+        CouplingError: The network does not run on ``example``, or depends on values of tensors.
+    """
+    walked = flow(capture(model, example))
+    classes = classes_of(walked)
+    couplings = couplings_of(walked, classes)
+    couplings = couplings.freeze(clashes(couplings))
+    check_couplings(couplings, model)
+    shapes = tuple(
+        tuple(leaf.shape)
+        for leaf in torch.utils._pytree.tree_leaves(as_arguments(example))
+        if isinstance(leaf, Tensor)
+    )
+    return replace(couplings, program=program_of(walked, classes, couplings.free, shapes))

@@ -1,0 +1,147 @@
+"""Stages of the finished network: exported, checked, timed, packed and reported."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from compressor.bench.engines import Side
+from compressor.bench.pair import bench_pair
+from compressor.context import Context
+from compressor.couplings.coupling import mask_
+from compressor.export.onnx import export_onnx
+from compressor.export.verify import OnnxPredictor, check_parity, parity, random_inputs
+from compressor.files import read_json, write_json
+from compressor.package.description import Accuracy, Counts, Description, Preprocessing
+from compressor.package.write import Contents, Records, packed_model, write_package
+from compressor.recipe import shipped
+from compressor.report.write import write_report
+from compressor.strip.plan import StripPlan
+from compressor.structure import Structure
+from compressor.summary import make_summary
+
+PARITY_IMAGES = 64
+
+SAMPLE_IMAGES = 8
+"""Validation images whose outputs are recorded in the package."""
+
+REPORT_FILES = ("summary.json", "report.md", "report.html")
+"""What the last stage writes for people, into the run directory itself."""
+
+
+def export(context: Context, folder: Path) -> None:
+    """The dense and the slim network as ONNX."""
+    shape, settings = context.data.image_shape, context.recipe.export
+    export_onnx(context.slim_model("tune"), shape, folder / "model.onnx", settings)
+    export_onnx(context.dense_model(), shape, folder / "dense.onnx", settings)
+
+
+def verify(context: Context, folder: Path) -> None:
+    """Parity of each file, and the one look at the test images."""
+    masked = context.searched_model()
+    structure = Structure.from_json(read_json(context.run.path("strip", "structure.json")))
+    mask_(masked, context.couplings, structure)
+    networks = {
+        "dense": context.dense_model(),
+        "masked": masked,
+        "stripped_before_tuning": context.slim_model("strip"),
+        "slim": context.slim_model("tune"),
+    }
+    accuracy = {name: _test_accuracy(context, model) for name, model in networks.items()}
+    files = []
+    for name, network in (("model.onnx", "slim"), ("dense.onnx", "dense")):
+        path = context.run.path("export", name)
+        inputs = [*random_inputs(context.data.image_shape), context.task.example(PARITY_IMAGES)]
+        measured = parity(networks[network], path, inputs)
+        check_parity(measured, path)
+        predictor = OnnxPredictor(path, torch.get_num_threads())
+        right = context.task.accuracy(predictor, "test")
+        files.append({"file": name, "max_rel_diff": measured.max_rel_diff, "accuracy": right})
+    write_json(
+        folder / "verify.json",
+        {"accuracy": accuracy, "files": files, "test_images": len(context.data.test)},
+    )
+
+
+def bench(context: Context, folder: Path) -> None:
+    """Dense and slim timed side by side."""
+    shape, run = context.data.image_shape, context.run
+    sides = [
+        Side(module=model, onnx_path=run.path("export", name), image_shape=shape)
+        for model, name in (
+            (context.dense_model(), "dense.onnx"),
+            (context.slim_model("tune"), "model.onnx"),
+        )
+    ]
+    write_json(
+        folder / "latency.json",
+        bench_pair(sides[0], sides[1], context.recipe.bench, context.console),
+    )
+
+
+def package(context: Context, folder: Path) -> None:
+    """The slim package, tried in a process of its own."""
+    run, recipe, data = context.run, context.recipe, context.data
+    folders = (*context.model_folders, shipped("models").parent)
+    model, architecture = packed_model(recipe.model, folders)
+    counts = read_json(run.path("strip", "counts.json"))["slim"]
+    verified = read_json(run.path("verify", "verify.json"))
+    description = Description(
+        name=recipe.name,
+        model=model,
+        seed=recipe.seed,
+        labels=data.classes,
+        preprocessing=Preprocessing(
+            image_shape=data.image_shape,
+            mean=data.mean,
+            std=data.std,
+            stretched=recipe.data.image_size is not None,
+        ),
+        counts=Counts(macs=counts["macs"], params=counts["params"], bytes=counts["bytes"]),
+        accuracy=Accuracy(
+            dense=verified["accuracy"]["dense"],
+            slim=verified["accuracy"]["slim"],
+            test_images=verified["test_images"],
+        ),
+    )
+    contents = Contents(
+        description=description,
+        module=context.slim_model("tune"),
+        plan=StripPlan.from_json(read_json(run.path("strip", "plan.json"))),
+        architecture=architecture,
+        samples=context.task.example(SAMPLE_IMAGES),
+        onnx=run.path("export", "model.onnx"),
+        records=Records(
+            certificate=read_json(run.path("strip", "certificate.json")),
+            recipe=recipe.model_dump(mode="json"),
+            environment=read_json(run.folder / "environment.json"),
+        ),
+    )
+    # The folder of an unfinished stage holds a note of the run, and a package nothing of others.
+    made = folder / "made"
+    write_package(made, contents)
+    for path in made.iterdir():
+        path.replace(folder / path.name)
+    made.rmdir()
+    context.console.say(f"package: {run.folder / 'package'} loads and verifies by itself")
+
+
+def report(context: Context, folder: Path) -> None:
+    """``summary.json`` and the pages that show it."""
+    del folder  # its files are for people, and lie on top of the run
+    run = context.run
+    write_json(run.folder / "summary.json", make_summary(context.recipe, run))
+    write_report(run.folder)
+    context.console.say(f"report: {run.folder / 'report.html'}")
+
+
+def _test_accuracy(context: Context, model: nn.Module) -> float:
+    @torch.no_grad()
+    def predict(inputs: Tensor) -> Tensor:
+        outputs: Tensor = model(inputs.to(context.torch_device))
+        return outputs
+
+    model.to(context.torch_device)
+    right = context.task.accuracy(predict, "test")
+    model.to("cpu")
+    return right

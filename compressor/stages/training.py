@@ -1,0 +1,148 @@
+"""Stages that train: the dense reference, the search, the tuning of the slim network."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from compressor.context import Context
+from compressor.count import layer_macs
+from compressor.couplings.coupling import Couplings
+from compressor.files import write_json
+from compressor.sparsity.base import Horizon
+from compressor.sparsity.catalog import build_sparsifier
+from compressor.sparsity.dense import Dense, DenseSettings
+from compressor.strip.budget import Cost
+from compressor.support import SupportWatch
+from compressor.tasks.task import Objective, Task, TaskLoss
+from compressor.train.checkpoint import save_weights
+from compressor.train.distill import Distillation
+from compressor.train.loop import Job, Record, steps_per_epoch, train
+from compressor.train.norms import reestimate_norms
+from compressor.train.order import batch_places, epoch_order, generator_for
+from compressor.train.schedule import path_time
+from compressor.train.settings import TrainSettings
+
+
+def dense(context: Context, folder: Path) -> None:
+    """The dense reference: trained for as long as search and tuning, or the given weights."""
+    model, history = context.fresh_model(), []
+    settings = context.recipe.dense_settings()
+    if context.recipe.model.weights is None:
+        task = context.task_of(settings)
+        history = _train(context, folder, _job(context, "dense", model, settings, TaskLoss(task)))
+    _write_training(context, folder, model, history, _images(history, settings))
+
+
+def search(context: Context, folder: Path) -> None:
+    """Sparse training: weights, the structure it found, and the path of every unit."""
+    recipe, model = context.recipe, context.fresh_model()
+    task = context.task_of(recipe.train)
+    per_epoch = steps_per_epoch(task, recipe.train)
+    horizon = Horizon(
+        num_steps=recipe.train.epochs * per_epoch,
+        path_time=path_time(recipe.train, per_epoch),
+        seed=recipe.seed,
+    )
+    sparsifier = build_sparsifier(recipe.sparsity, horizon)
+    job = Job(
+        stage="train",
+        model=model,
+        task=task,
+        objective=TaskLoss(task),
+        sparsifier=sparsifier,
+        couplings=context.couplings,
+        settings=recipe.train,
+        seed=recipe.seed,
+    )
+    cost = Cost.of(model, context.couplings, layer_macs(model, context.example))
+    watch = SupportWatch(cost, context.couplings, recipe.strip, recipe.train.epochs)
+    history = _train(context, folder, job, watch)
+    if not context.is_main:
+        return
+    history = [record | watch.figures(record) for record in history]
+    _write_training(context, folder, model, history, _images(history, recipe.train))
+    write_json(folder / "structure.json", sparsifier.structure().to_json())
+    write_json(folder / "path.json", sparsifier.path().to_json())
+
+
+def tune(context: Context, folder: Path) -> None:
+    """Norms re-estimated, then fine-tuning with the dense network as teacher."""
+    settings, model = context.recipe.tune, context.slim_model("strip")
+    task = context.task_of(settings)
+    inputs = _some_inputs(task, settings.norm_batches, settings.batch_size, context.recipe.seed)
+    reestimate_norms(model, inputs)
+    teacher = context.dense_model().to(context.torch_device)
+    objective = Distillation(task, teacher, settings.teacher_weight, settings.temperature)
+    history = _train(context, folder, _job(context, "tune", model, settings, objective))
+    images = _images(history, settings)
+    taught = objective.teacher_images(images["images"])
+    _write_training(context, folder, model, history, images | {"teacher_images": taught})
+
+
+def _job(
+    context: Context,
+    stage: str,
+    model: nn.Module,
+    settings: TrainSettings,
+    objective: Objective,
+) -> Job:
+    """A job without sparsity."""
+    nothing = Dense(DenseSettings(), Horizon(num_steps=0, path_time=0.0, seed=0))
+    return Job(
+        stage=stage,
+        model=model,
+        task=context.task_of(settings),
+        objective=objective,
+        sparsifier=nothing,
+        couplings=Couplings(()),
+        settings=settings,
+        seed=context.recipe.seed,
+    )
+
+
+def _train(
+    context: Context, folder: Path, job: Job, watch: SupportWatch | None = None
+) -> list[Record]:
+    def on_epoch(record: Record) -> None:
+        if not context.is_main:
+            return
+        figures = watch.figures(record) if watch else {}
+        context.run.log("epoch", record | figures)
+        support = f", {watch.line(record)}" if watch and figures else ""
+        context.console.say(
+            f"{job.stage}: epoch {record['epoch']}/{job.settings.epochs}, loss "
+            f"{record['loss']:.3f}, validation {record['validation_accuracy']:.2%}{support}"
+        )
+        for notice in [*record["notices"], *(watch.notices(record) if watch else ())]:
+            context.console.warn(notice)
+
+    return train(job, context.surroundings(folder, on_epoch))
+
+
+def _write_training(
+    context: Context,
+    folder: Path,
+    model: nn.Module,
+    history: list[Record],
+    compute: dict[str, int],
+) -> None:
+    if not context.is_main:
+        return
+    save_weights(folder / "weights.safetensors", model)
+    write_json(folder / "history.json", history)
+    write_json(folder / "compute.json", compute)
+
+
+def _images(history: list[Record], settings: TrainSettings) -> dict[str, int]:
+    """Images trained on, and those that went through a teacher: none, unless a stage has one."""
+    steps = history[-1]["step"] if history else 0
+    return {"images": steps * settings.batch_size, "teacher_images": 0}
+
+
+def _some_inputs(task: Task, num_batches: int, batch_size: int, seed: int) -> Iterator[Tensor]:
+    """Training images in the order of an epoch before the first."""
+    order = epoch_order(task.num_train, seed, epoch=-1)
+    for batch in range(min(num_batches, len(order) // batch_size)):
+        places = batch_places(order, batch, batch_size)
+        yield task.batch(places, generator_for(seed, "norms", batch)).inputs

@@ -1,0 +1,55 @@
+"""Work that is given up when its time is over."""
+
+import ctypes
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+STOP_SECONDS = 10.0
+"""How long to wait for stopped work; what sits in a single long call of C++ goes on meanwhile."""
+
+Answer = TypeVar("Answer")
+
+
+class TimeOver(Exception):
+    """The work was not done in time, and was stopped."""
+
+
+def within(seconds: float, work: Callable[[], Answer]) -> Answer:
+    """What ``work`` returns; it runs in a thread of its own.
+
+    Raises:
+        TimeOver: It was not done after ``seconds``. SystemExit was raised in its thread, so that
+            its blocks could clean up.
+        BaseException: Whatever it raised itself.
+    """
+    answers: list[Answer] = []
+    failures: list[BaseException] = []
+
+    def body() -> None:
+        try:
+            answers.append(work())
+        except BaseException as failure:  # noqa: BLE001  carried to the caller's thread below
+            failures.append(failure)
+
+    thread = threading.Thread(target=body, name="within a time limit", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        _stop(thread)
+        raise TimeOver
+    if failures:
+        raise failures[0]
+    return answers[0]
+
+
+def _stop(thread: threading.Thread) -> None:
+    """Raise SystemExit in ``thread`` until it ends, for Python drops one that hits a destructor."""
+    assert thread.ident is not None
+    deadline = time.monotonic() + STOP_SECONDS
+    while thread.is_alive() and time.monotonic() < deadline:
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(
+            ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit)
+        )
+        thread.join(0.05)
