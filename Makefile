@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test compare clean
+.PHONY: help install demo test compare zoo clean
 
 help: ## List the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -29,6 +29,10 @@ test: $(INSTALLED) ## Format, lint, types, layers and tests
 compare: $(INSTALLED) ## DessiLBI against its rivals, three seeds; long, and goes on where it stopped
 	$(BIN)/compressor data get fashion-mnist
 	$(BIN)/python tools/compare.py --set data.train_images=20000 --set train.epochs=6 --set tune.epochs=8
+
+zoo: $(INSTALLED) ## Strip every torchvision network and families of timm; long, and goes on where it stopped
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[timm]'
+	$(BIN)/python tools/zoo
 
 clean: ## Remove the virtual environment and caches, but no run
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

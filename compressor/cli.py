@@ -1,6 +1,5 @@
 """The command line: parses, calls, prints; heavy imports live inside the commands."""
 
-import ast
 import errno
 import json
 import shlex
@@ -52,6 +51,7 @@ class Options:
     overrides: tuple[str, ...]
     seed: int | None
     device: Literal["auto", "cpu"]
+    engine: str | None
     resume: bool
     quiet: bool
     as_json: bool
@@ -117,6 +117,11 @@ _OPTIONS: tuple[click.Parameter, ...] = (
         default="auto",
         help="auto takes a GPU where there is one.",
     ),
+    click.Option(
+        ["--engine"],
+        type=click.Choice(["both", "index-flow", "torch-pruning"]),
+        help="Override strip.engine: what finds couplings.",
+    ),
     click.Option(["--resume"], is_flag=True, help="Go on inside an unfinished stage."),
     click.Option(["--quiet"], is_flag=True, help="Only warnings on stderr."),
     click.Option(["--json", "as_json"], is_flag=True, help="Print the result as JSON."),
@@ -172,8 +177,9 @@ def _run(options: Options, until: str | None, ctx: click.Context) -> None:
     if options.resume and options.out is None:
         raise click.UsageError("--resume needs --out, the directory of the run to go on with.", ctx)
     path = find_recipe(options.recipe)
-    seed_override = () if options.seed is None else (f"seed={options.seed}",)
-    recipe = load_recipe(path, (*options.overrides, *seed_override))
+    given = {"seed": options.seed, "strip.engine": options.engine}
+    more = (f"{key}={value}" for key, value in given.items() if value is not None)
+    recipe = load_recipe(path, (*options.overrides, *more))
     where = Where(
         out=options.out or default_out(recipe),
         console=Console(quiet=options.quiet),
@@ -227,53 +233,15 @@ def show(recipe: str, overrides: tuple[str, ...]) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def list_command(what: str, as_json: bool) -> None:
     """List methods, data sets, models or recipes."""
-    rows = {"methods": _methods, "data": _sources, "models": _models, "recipes": _recipes}[what]()
+    from compressor.listing import LISTS
+
+    rows = LISTS[what]()
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
     for row in rows:
         name, *rest = row.values()
         click.echo(f"{name:<24} {'; '.join(rest)}")
-
-
-def _methods() -> list[dict[str, str]]:
-    from compressor.sparsity.catalog import METHODS
-
-    return [{"name": m.name, "summary": m.summary, "paper": m.paper} for m in METHODS.values()]
-
-
-def _sources() -> list[dict[str, str]]:
-    from compressor.data.catalog import SOURCES
-
-    return [
-        {"name": s.name, "description": s.description, "size": s.size_note, "licence": s.licence}
-        for s in SOURCES.values()
-    ]
-
-
-def _models() -> list[dict[str, str]]:
-    from torchvision.models import list_models
-
-    from compressor.recipe import shipped
-
-    factories = [
-        f"models/{path.name}:{name}"
-        for path in sorted(shipped("models").glob("*.py"))
-        for name in _public_functions(path)
-    ]
-    return [{"name": n} for n in [*factories, *(f"torchvision:{n}" for n in list_models())]]
-
-
-def _public_functions(path: Path) -> list[str]:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    names = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
-    return [name for name in names if not name.startswith("_")]
-
-
-def _recipes() -> list[dict[str, str]]:
-    from compressor.recipe import shipped_recipes
-
-    return [{"name": name, "file": str(path)} for name, path in shipped_recipes().items()]
 
 
 @main.group()

@@ -18,9 +18,11 @@ from compressor.recipe import Recipe, shipped
 from compressor.run import CHECKPOINT, Run
 from compressor.strip.apply import apply
 from compressor.strip.find import find_couplings
+from compressor.strip.hold import hold
 from compressor.strip.plan import StripPlan
 from compressor.tasks.classification import Classification
-from compressor.tasks.model import build_model, load_weights
+from compressor.tasks.model import build_model
+from compressor.tasks.weights import load_weights
 from compressor.train.device import Device, on_cpu
 from compressor.train.loop import Record, Surroundings
 from compressor.train.settings import OptimiserSettings
@@ -58,9 +60,13 @@ class Context:
 
     @cached_property
     def couplings(self) -> Couplings:
-        """Couplings of the network, each of them tried."""
-        model = self.fresh_model()
-        return find_couplings(model, self.example)
+        """Couplings of the network, each of them tried, without those that the recipe holds."""
+        model, settings = self.fresh_model(), self.recipe.strip
+        found = find_couplings(model, self.example, settings.engine)
+        held = hold(found, model, settings)
+        for line in held.lines():
+            self.console.say(line)
+        return held.couplings
 
     @property
     def torch_device(self) -> torch.device:
@@ -78,7 +84,18 @@ class Context:
         channels = self.data.image_shape[0]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.recipe.seed)
-            return build_model(self.recipe.model, self.data.num_classes, channels, folders)
+            return build_model(
+                self.recipe.model, self.data.num_classes, channels, folders, self._warn_once
+            )
+
+    def _warn_once(self, notice: str) -> None:
+        if notice not in self._warned:
+            self._warned.add(notice)
+            self.console.warn(notice)
+
+    @cached_property
+    def _warned(self) -> set[str]:
+        return set()
 
     @torch.no_grad()
     def check_output(self, model: nn.Module) -> None:
@@ -105,8 +122,15 @@ class Context:
 
     def slim_model(self, stage: str) -> nn.Module:
         """The slim network with the weights of ``strip`` or ``tune``."""
-        plan = StripPlan.from_json(read_json(self.run.path("strip", "plan.json")))
-        return self._load(apply(plan, self.fresh_model()), stage)
+        return self._load(apply(self.plan(stage), self.fresh_model()), stage)
+
+    def stripped(self, plan: StripPlan) -> nn.Module:
+        """The network as strip left it, cut after a plan for the same weights."""
+        return self._load(apply(plan, self.fresh_model()), "strip")
+
+    def plan(self, stage: str) -> StripPlan:
+        """How the network of ``strip`` or ``tune`` is made from a fresh one."""
+        return StripPlan.from_json(read_json(self.run.path(stage, "plan.json")))
 
     def _load(self, model: nn.Module, stage: str) -> nn.Module:
         load_weights(model, self.run.path(stage, "weights.safetensors"))

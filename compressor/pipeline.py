@@ -188,7 +188,11 @@ def _run_stage(
 def _settings(stage: Stage, recipe: Recipe) -> dict[str, Any]:
     sections = {"seed", "model", "data", *stage.sections}
     settings = recipe.model_dump(mode="json", include=sections)
-    return settings | {f"{name}.epochs": getattr(recipe, name).epochs for name in stage.epochs_of}
+    epochs = {f"{name}.epochs": getattr(recipe, name).epochs for name in stage.epochs_of}
+    strip = recipe.strip
+    # What may not be cut is not searched either.
+    held = {"strip.held": [strip.keep, strip.freeze, strip.engine]}
+    return settings | epochs | (held if stage.name in ("inspect", "train") else {})
 
 
 def _inputs(recipe: Recipe, model_folders: tuple[Path, ...]) -> dict[str, str]:

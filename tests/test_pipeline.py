@@ -26,7 +26,7 @@ FILES = {
         "counts.json",
         "widths.json",
     },
-    "tune": {"weights.safetensors", "history.json", "compute.json"},
+    "tune": {"weights.safetensors", "history.json", "compute.json", "plan.json"},
     "export": {"model.onnx", "dense.onnx"},
     "verify": {"verify.json"},
     "bench": {"latency.json"},

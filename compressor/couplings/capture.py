@@ -4,9 +4,11 @@ The capture is torch's own (``torch.export``), on a copy in eval mode; nothing o
 The batch stays a variable wherever the network lets it.
 """
 
+import io
+import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from typing import Any
 
 import torch
@@ -23,6 +25,22 @@ Example = Tensor | tuple[Any, ...]
 def as_arguments(example: Example) -> tuple[Any, ...]:
     """The positional arguments that ``example`` stands for."""
     return example if isinstance(example, tuple) else (example,)
+
+
+def described(example: Any) -> Any:
+    """``example`` without its values, as JSON: what a capture must know of it to be repeated."""
+    if isinstance(example, Tensor):
+        return {"shape": list(example.shape), "dtype": str(example.dtype).removeprefix("torch.")}
+    if isinstance(example, tuple | list):
+        return {type(example).__name__: [described(item) for item in example]}
+    if isinstance(example, dict):
+        return {"dict": [[key, described(item)] for key, item in example.items()]}
+    if example is None or isinstance(example, bool | int | float | str):
+        return {"value": example}
+    raise CouplingError(
+        f"An input of the network is a {type(example).__name__}. "
+        "Give it tensors, numbers and text, in tuples, lists and dicts."
+    )
 
 
 def capture(model: nn.Module, example: Example, place: Place | None = None) -> ExportedProgram:
@@ -53,11 +71,23 @@ def _batch_is_variable(leaf: Any) -> Any:
     return {0: Dim.AUTO} if isinstance(leaf, Tensor) and leaf.dim() > 0 else None
 
 
+_LOUD = ("torch.fx.experimental.symbolic_shapes", "torch.export", "torch._dynamo")
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter's, on what it will deprecate
-        yield
+    loggers = [logging.getLogger(name) for name in _LOUD]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)  # what fails is told in our own words
+    try:
+        # Of a forward pass that it refuses the exporter prints the graph.
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")  # the exporter's, on what it will deprecate
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 @contextmanager
@@ -81,8 +111,9 @@ def _as_coupling_error(failure: Exception, place: Place) -> CouplingError:
     kind = type(failure).__name__
     if any(word in f"{kind} {first_line}" for word in _DECISIONS):
         return CouplingError(
-            f"The forward pass decides on values of tensors at {place.name} ({first_line}), so it "
-            "may do something else for other images. Use tensor code such as torch.where."
+            f"The forward pass reads the value of a tensor at or after {place.name} "
+            f"({first_line}), so it may do something else for other images. "
+            "Use tensor code such as torch.where."
         )
     return CouplingError(
         f"The network cannot be captured: {kind} at {place.name}: {first_line}. "

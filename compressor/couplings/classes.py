@@ -19,6 +19,9 @@ from compressor.couplings.coupling import Coupling, Couplings, FrozenCoupling, K
 from compressor.couplings.flow import Flow
 from compressor.couplings.sheets import NO_LABEL, Sheet, Value, compact, varying
 
+Key = tuple[str, int]
+"""An axis of a tensor."""
+
 Signature = frozenset[tuple[str, int, int]]
 """Which tensors a unit has entries of: (tensor, axis, how many)."""
 
@@ -93,23 +96,17 @@ def _unite_to_rows(flow: Flow, numbers: Tensor, joint: Sequence[Tensor]) -> bool
 
 
 def couplings_of(flow: Flow, classes: Classes) -> Couplings:
-    """Couplings of a network: units that have entries of the same tensors, in their order."""
+    """Couplings of a network: units that have entries of the same tensors.
+
+    Each is named after the first layer that produces it, and they are in the order of those layers.
+    """
     entries = _entries(flow, classes)
-    groups: dict[Signature, list[int]] = defaultdict(list)
-    for number in entries:
-        signature = frozenset(
-            (name, axis, len(places)) for (name, axis), places in entries[number].items()
-        )
-        groups[signature].append(number)
     kinds = {(owned.name, owned.axis): flow.ledger.role(owned) for owned in flow.ledger.owned}
     free: list[Coupling] = []
     frozen: list[FrozenCoupling] = []
     taken: dict[str, int] = defaultdict(int)
-    for numbers in groups.values():
-        filters = [key for key in entries[numbers[0]] if kinds[key] == "filter"]
-        if not filters:
-            continue
-        name = filters[0][0].rpartition(".")[0] or filters[0][0]
+    for (tensor, _), numbers in _by_first_filter(entries, kinds):
+        name = tensor.rpartition(".")[0] or tensor
         for reason, members in _by_reason(classes, numbers).items():
             taken[name] += 1
             title = name if taken[name] == 1 else f"{name}#{taken[name]}"
@@ -120,9 +117,26 @@ def couplings_of(flow: Flow, classes: Classes) -> Couplings:
     return Couplings(tuple(free), tuple(frozen))
 
 
-def _entries(flow: Flow, classes: Classes) -> dict[int, dict[tuple[str, int], list[int]]]:
+def _by_first_filter(
+    entries: Mapping[int, Mapping[Key, list[int]]], kinds: Mapping[Key, Kind]
+) -> list[tuple[Key, list[int]]]:
+    """Classes with entries of the same tensors, each group with the filters that come first."""
+    groups: dict[Signature, list[int]] = defaultdict(list)
+    for number, places in entries.items():
+        signature = frozenset((*key, len(found)) for key, found in places.items())
+        groups[signature].append(number)
+    order = {key: place for place, key in enumerate(kinds)}
+    firsts = [
+        (min(filters, key=order.__getitem__), numbers)
+        for numbers in groups.values()
+        if (filters := [key for key in entries[numbers[0]] if kinds[key] == "filter"])
+    ]
+    return sorted(firsts, key=lambda first: order[first[0]])
+
+
+def _entries(flow: Flow, classes: Classes) -> dict[int, dict[Key, list[int]]]:
     """For each class the places it has on each axis of each tensor, in the tensors' order."""
-    entries: dict[int, dict[tuple[str, int], list[int]]] = defaultdict(lambda: defaultdict(list))
+    entries: dict[int, dict[Key, list[int]]] = defaultdict(lambda: defaultdict(list))
     for owned in flow.ledger.owned:
         for place, number in enumerate(classes.of_label[owned.labels].tolist()):
             entries[number][owned.name, owned.axis].append(place)
@@ -139,8 +153,8 @@ def _by_reason(classes: Classes, numbers: Sequence[int]) -> dict[str | None, lis
 def _coupling(
     name: str,
     numbers: Sequence[int],
-    entries: Mapping[int, Mapping[tuple[str, int], list[int]]],
-    kinds: Mapping[tuple[str, int], Kind],
+    entries: Mapping[int, Mapping[Key, list[int]]],
+    kinds: Mapping[Key, Kind],
 ) -> Coupling:
     members = tuple(
         Member(

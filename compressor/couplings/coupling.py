@@ -106,6 +106,9 @@ class FrozenCoupling:
     reason: str
 
 
+Engine = Literal["both", "index-flow", "torch-pruning"]
+"""Which engine finds couplings. ``both``: index flow, and torch-pruning must not contradict it."""
+
 Form = Literal["module", "mended", "graph"]
 """How the network is cut.
 
@@ -168,6 +171,14 @@ def named_tensors(model: nn.Module) -> dict[str, Tensor]:
     return {
         **dict(model.named_parameters(remove_duplicate=False)),
         **dict(model.named_buffers(remove_duplicate=False)),
+    }
+
+
+def first_names(model: nn.Module) -> dict[str, str]:
+    """For every name of a tensor the first of the names that this tensor has in ``model``."""
+    first: dict[int, str] = {}
+    return {
+        name: first.setdefault(id(tensor), name) for name, tensor in named_tensors(model).items()
     }
 
 

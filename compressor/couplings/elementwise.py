@@ -23,10 +23,8 @@ ZERO_AT_ZERO = frozenset(
         "selu",
         "celu",
         "mish",
-        "softsign",
         "hardshrink",
         "softshrink",
-        "tanhshrink",
         "abs",
         "neg",
         "negative",
@@ -48,6 +46,8 @@ ZERO_AT_ZERO = frozenset(
         "expm1",
         "log1p",
         "nan_to_num",
+        "isnan",
+        "isinf",
         "rrelu",
     ]
 )
@@ -70,9 +70,7 @@ NOT_ZERO_AT_ZERO = frozenset(
         "log_sigmoid",
         "erfc",
         "logical_not",
-        "isnan",
         "isfinite",
-        "isinf",
         "bitwise_not",
     ]
 )
@@ -93,6 +91,10 @@ OTHERS = frozenset(
         "logical_xor",
         "bitwise_and",
         "bitwise_or",
+        "bitwise_xor",
+        "and",
+        "or",
+        "xor",
         "atan2",
     ]
 )
@@ -111,20 +113,22 @@ def unary(zero_at_zero: bool) -> Callable[[Ledger, Call], Result]:
     return rule
 
 
-def clamp(_ledger: Ledger, call: Call) -> Result:
+def clamp(ledger: Ledger, call: Call) -> Result:
     """``clamp`` and ``hardtanh``: zero stays zero where it lies between the bounds."""
+    if len(call.values) > 1:
+        return other(ledger, call)
     low = next((call[key] for key in ("min", "min_val") if call.get(key) is not None), None)
     high = next((call[key] for key in ("max", "max_val") if call.get(key) is not None), None)
-    bounds = [bound for bound in (low, high) if bound is not None]
-    plain = not any(isinstance(bound, Value) for bound in bounds)
-    keeps = plain and (low is None or low <= 0) and (high is None or high >= 0)
+    keeps = (low is None or low <= 0) and (high is None or high >= 0)
     value = call.values[0]
     sheets = (sheet.with_zero(sheet.zero and keeps) for sheet in value.sheets)
     return Value(call.shape, tuple(sheets))
 
 
-def power(_ledger: Ledger, call: Call) -> Result:
-    """``pow`` with a number as exponent."""
+def power(ledger: Ledger, call: Call) -> Result:
+    """``pow``: zero stays zero under a positive number as exponent."""
+    if len(call.values) > 1:
+        return other(ledger, call)
     value, exponent = call.values[0], call.get("exponent")
     keeps = isinstance(exponent, int | float) and exponent > 0
     sheets = (sheet.with_zero(sheet.zero and keeps) for sheet in value.sheets)
@@ -154,7 +158,8 @@ def total(ledger: Ledger, call: Call) -> Result:
 
 def quotient(ledger: Ledger, call: Call) -> Result:
     """Zero where the numerator is."""
-    return _together(ledger, call, lambda joined: joined.zeros[0] is True)
+    of_number = isinstance(call.get("self"), int | float)
+    return _together(ledger, call, lambda joined: not of_number and joined.zeros[0] is True)
 
 
 def other(ledger: Ledger, call: Call) -> Result:
@@ -206,7 +211,10 @@ def reduce(ledger: Ledger, call: Call) -> Result:
     """Reductions. What they run over goes into the result, so it may leave only as zeros of a sum.
 
     ``sum`` and norms do not notice zeros; a mean has a divisor, extremes and products do.
+    ``max`` and ``min`` of two tensors go element by element.
     """
+    if len(call.values) > 1:
+        return total(ledger, call)
     value = call.values[0]
     axes = _reduced_axes(call, len(value.shape))
     keeps_axes = bool(call.get("keepdim"))
@@ -249,13 +257,18 @@ def softmax(ledger: Ledger, call: Call) -> Result:
         if sheet.axes == (axis,):
             ledger.freeze_sheet(sheet, f"{call.name} runs over them")
             continue
-        sheets.append(ledger.collapse(sheet, [axis]).with_zero(zero=False))
+        kept = ledger.collapse(sheet, [axis])
+        # topk is shorter along dim.
+        sheets.append(Sheet(resized(kept.labels, call.shape, [axis]), zero=False))
     return _repeat(call, tuple(sheets))
 
 
 def pool(ledger: Ledger, call: Call) -> Result:
     """Pooling and resizing: each channel by itself, along axes of which the size changes."""
     value = call.values[0]
+    for grid in call.values[1:]:
+        for sheet in grid.sheets:
+            ledger.freeze_sheet(sheet, f"{call.name} takes them for places")
     spatial = list(range(2 if len(value.shape) > 2 else 1, len(value.shape)))
     if call.name in {"adaptive_avg_pool1d", "max_pool1d", "avg_pool1d", "adaptive_max_pool1d"}:
         spatial = [len(value.shape) - 1]

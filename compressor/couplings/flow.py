@@ -38,14 +38,24 @@ class Flow:
     """Operators without a rule that labels reached, with the module that calls each."""
 
 
-def flow(program: ExportedProgram) -> Flow:
-    """Labels of every tensor of ``program``, with what the operators say about them."""
+def flow(program: ExportedProgram, first_names: Mapping[str, str]) -> Flow:
+    """Labels of every tensor of ``program``, with what the operators say about them.
+
+    Args:
+        program: A captured network.
+        first_names: For every name of a tensor the one that couplings shall use. The exporter
+            takes any of them for a shared tensor.
+    """
     result = Flow()
-    tensors = _tensors(program)
+    tensors = _tensors(program, first_names)
+    held: dict[str, fx.Node] = {}
     for node in program.graph.nodes:
         result.ledger.place = place_of(node)
         if node.op == "placeholder":
-            result.values[node] = _placeholder(result.ledger, node, tensors)
+            name = tensors[node.name][0] or node.name
+            # A tensor under several names comes in once for each, and is one tensor.
+            known = result.values.get(held.setdefault(name, node))
+            result.values[node] = known or _placeholder(result.ledger, node, tensors)
         elif node.op == "call_function":
             result.values[node] = _call(result, node)
         elif node.op == "output":
@@ -53,15 +63,17 @@ def flow(program: ExportedProgram) -> Flow:
     return result
 
 
-def _tensors(program: ExportedProgram) -> dict[str, tuple[str, Tensor | None, InputKind]]:
+def _tensors(
+    program: ExportedProgram, first_names: Mapping[str, str]
+) -> dict[str, tuple[str, Tensor | None, InputKind]]:
     """For each placeholder the name and data of what the network holds; user inputs have none."""
     found = {}
     for spec in program.graph_signature.input_specs:
-        data = None
+        data, name = None, spec.target or ""
         if spec.target is not None:
             held = {**program.state_dict, **program.constants}
             data = held.get(spec.target)
-        found[spec.arg.name] = (spec.target or "", data, spec.kind)
+        found[spec.arg.name] = (first_names.get(name, name), data, spec.kind)
     return found
 
 

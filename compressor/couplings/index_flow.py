@@ -3,12 +3,12 @@
 from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from compressor.couplings.capture import Example, as_arguments, capture
+from compressor.couplings.capture import Example, as_arguments, capture, described
 from compressor.couplings.check import check_couplings, clashes
 from compressor.couplings.classes import classes_of, couplings_of
-from compressor.couplings.coupling import Couplings
+from compressor.couplings.coupling import Couplings, first_names
 from compressor.couplings.flow import flow
 from compressor.couplings.program import program_of
 
@@ -24,14 +24,10 @@ def index_flow(model: nn.Module, example: Example) -> Couplings:
     Raises:
         CouplingError: The network does not run on ``example``, or depends on values of tensors.
     """
-    walked = flow(capture(model, example))
+    walked = flow(capture(model, example), first_names(model))
     classes = classes_of(walked)
     couplings = couplings_of(walked, classes)
     couplings = couplings.freeze(clashes(couplings))
     check_couplings(couplings, model)
-    shapes = tuple(
-        tuple(leaf.shape)
-        for leaf in torch.utils._pytree.tree_leaves(as_arguments(example))
-        if isinstance(leaf, Tensor)
-    )
-    return replace(couplings, program=program_of(walked, classes, couplings.free, shapes))
+    inputs = described(as_arguments(example))
+    return replace(couplings, program=program_of(walked, classes, couplings.free, inputs))

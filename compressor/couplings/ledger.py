@@ -86,9 +86,14 @@ class Ledger:
         return labels
 
     def reads(self, value: Value, axis: int, kind: Kind) -> None:
-        """What the tensor that owns the labels along ``axis`` holds there."""
+        """What the tensor that owns the labels along ``axis`` holds there.
+
+        One that makes channels in one place and reads them in another makes them (tied words).
+        """
         for sheet in value.along(axis):
-            self._roles[self._owner(sheet.labels)] = kind
+            owner = self._owner(sheet.labels)
+            if self._roles.get(owner) != "filter":
+                self._roles[owner] = kind
 
     def reads_if_bare(self, value: Value, axis: int, kind: Kind) -> None:
         """As ``reads``, for a tensor of which no operator has said anything yet."""

@@ -9,6 +9,7 @@ from torch import Tensor
 from compressor.couplings.call import Call, Result
 from compressor.couplings.ledger import Ledger
 from compressor.couplings.meeting import Party, meet
+from compressor.couplings.places import EQUAL_PARTS, hold_counted, unite_parts
 from compressor.couplings.sheets import (
     NO_LABEL,
     Sheet,
@@ -78,13 +79,8 @@ SAME = frozenset(
         "lift_fresh",
         "lift_fresh_copy",
         "to",
-        "_to_copy",
         "to_copy",
         "type_as",
-        "float",
-        "double",
-        "half",
-        "bfloat16",
         "dropout",
         "alpha_dropout",
         "feature_dropout",
@@ -93,8 +89,6 @@ SAME = frozenset(
     ]
 )
 """Operators whose output has the labels of their input as they are."""
-
-EQUAL_PARTS = frozenset({"split", "chunk", "split_with_sizes", "tensor_split"})
 
 
 def same(_ledger: Ledger, call: Call) -> Result:
@@ -106,11 +100,12 @@ def same(_ledger: Ledger, call: Call) -> Result:
 def move(ledger: Ledger, call: Call) -> Result:
     """The operator applied to each sheet of its first tensor."""
     first = call.values[0]
+    hold_counted(ledger, call)
     moved: list[tuple[Sheet, Sequence[Tensor]]] = [
         (sheet, _outputs(call, sheet.labels)) for sheet in first.sheets
     ]
     if call.name in EQUAL_PARTS:
-        moved = [(sheet, _unite_parts(ledger, call, parts)) for sheet, parts in moved]
+        moved = [(sheet, unite_parts(ledger, call, parts)) for sheet, parts in moved]
     constants: Sequence[Tensor | None] = [None] * len(call.shapes)
     if first.constant is not None:
         constants = _outputs(call, first.constant)
@@ -156,18 +151,6 @@ def _outputs(call: Call, labels: Tensor) -> tuple[Tensor, ...]:
     return tuple(result) if isinstance(result, list | tuple) else (result,)
 
 
-def _unite_parts(ledger: Ledger, call: Call, parts: Sequence[Tensor]) -> Sequence[Tensor]:
-    """Parts of equal size along a labelled axis stay equal: the same place in each is one unit."""
-    if len(parts) > 1 and len({part.shape for part in parts}) == 1:
-        axis = call.axis("dim", parts[0].dim())
-        whole = settle(torch.cat(list(parts), dim=axis))
-        if axis in Sheet(whole, zero=False).axes:
-            for part in parts[1:]:
-                ledger.unite(part, parts[0])
-            return [parts[0]] * len(parts)
-    return parts
-
-
 def _without_crossings(ledger: Ledger, result: Result) -> Result:
     """Two sheets that change along one axis could claim the same element: the later one stays."""
     if isinstance(result, tuple):
@@ -189,10 +172,11 @@ def without_crossings(ledger: Ledger, value: Value) -> Value:
     return Value(value.shape, tuple(kept), value.constant)
 
 
-def pad(_ledger: Ledger, call: Call) -> Result:
+def pad(ledger: Ledger, call: Call) -> Result:
     """Padding: along axes without labels they go on; along labelled ones the new places stay."""
     value, amounts = call.values[0], call.get("pad") or call.get("padding")
     shape = call.shape
+    mode, filler = call.get("mode") or "constant", call.get("value") or 0
     sheets = []
     for sheet in value.sheets:
         padded = _padded_axes(amounts, len(shape))
@@ -206,7 +190,8 @@ def pad(_ledger: Ledger, call: Call) -> Result:
         ]
         if any(own):
             small = torch.nn.functional.pad(small, own, value=NO_LABEL)
-        mode, filler = call.get("mode") or "constant", call.get("value") or 0
+            if mode != "constant":
+                ledger.freeze_sheet(sheet, f"padded with copies of them ({mode})")
         zero = sheet.zero and (mode != "constant" or filler == 0)
         sheets.append(Sheet(settle(small.expand(shape)), zero))
     return Value(shape, tuple(sheets))
@@ -237,6 +222,8 @@ def select_rows(ledger: Ledger, call: Call) -> Result:
     """``index_select`` and ``embedding``: rows taken by an index along one axis."""
     value, place = call.values[0], call.values[1]
     axis = call.axis("dim", len(value.shape)) if call.name == "index_select" else 0
+    if call.name == "embedding":
+        ledger.reads(value, 1, "filter")
     sheets = []
     for sheet in value.sheets:
         if axis in sheet.axes:

@@ -23,7 +23,7 @@ class Program:
         unit_of_label: For each label its unit in that coupling.
         names: Names of the couplings.
         unknown: Operators without a rule that labels reached, with the module that calls each.
-        input_shapes: Shapes of the example inputs that it was captured with.
+        inputs: The arguments that it was captured with, as ``described`` has them.
     """
 
     nodes: tuple[fx.Node, ...]
@@ -32,7 +32,7 @@ class Program:
     unit_of_label: Tensor
     names: tuple[str, ...]
     unknown: Mapping[str, str]
-    input_shapes: tuple[tuple[int, ...], ...]
+    inputs: Any
 
     def kept_labels(self, keep: Mapping[str, Tensor]) -> Tensor:
         """Which labels stay, bool, when the named couplings keep the given units; others whole."""
@@ -48,7 +48,7 @@ def program_of(
     flow: Flow,
     classes: Classes,
     couplings: tuple[Coupling, ...],
-    input_shapes: tuple[tuple[int, ...], ...],
+    inputs: Any,
 ) -> Program:
     """The program of a flow whose free couplings are ``couplings``."""
     labels_of = {(owned.name, owned.axis): owned.labels for owned in flow.ledger.owned}
@@ -66,5 +66,5 @@ def program_of(
         unit_of_label=unit_of_class[classes.of_label],
         names=tuple(coupling.name for coupling in couplings),
         unknown=flow.unknown,
-        input_shapes=input_shapes,
+        inputs=inputs,
     )

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from compressor.couplings import contraction, elementwise, movement, normalization
 from compressor.couplings.call import Call, Result
+from compressor.couplings.gate import gate
 from compressor.couplings.ledger import Ledger
 from compressor.couplings.sheets import Value
 
@@ -56,6 +57,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(elementwise.QUOTIENTS, elementwise.quotient),
     **dict.fromkeys(elementwise.OTHERS, elementwise.other),
     "prelu": elementwise.slopes,
+    "glu": gate,
     **dict.fromkeys(
         [
             "mean",
@@ -96,7 +98,6 @@ RULES: dict[str, Rule] = {
             "adaptive_avg_pool2d",
             "adaptive_avg_pool3d",
             "adaptive_max_pool2d",
-            "lp_pool2d",
             "upsample_nearest1d",
             "upsample_nearest2d",
             "upsample_nearest3d",

@@ -93,10 +93,13 @@ def settle(labels: Tensor) -> Tensor:
     """Equal labels, with stride 0 along every axis that turns out to be without change."""
     if 0 in labels.shape:
         return labels
-    small = compact(labels)
+    whole = small = compact(labels)
     for axis in varying(labels):
         if bool((small == small.narrow(axis, 0, 1)).all()):
             small = small.narrow(axis, 0, 1)
+    if small is not whole:
+        # A view would keep all of what an operator has written in memory.
+        small = small.clone()
     return small.expand(labels.shape)
 
 

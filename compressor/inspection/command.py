@@ -15,7 +15,7 @@ HELP = (
     "minute what can be removed, what cannot and why, what 2x and 4x fewer MACs would leave, and "
     "whether it exports."
 )
-OF_BOTH = {"recipe", "--quiet", "--json"}
+OF_BOTH = {"recipe", "--engine", "--quiet", "--json"}
 """What is for recipes and networks alike."""
 
 
@@ -84,14 +84,15 @@ def _refuse(options: set[str], owner: str, ctx: click.Context) -> None:
 
 
 def _inspect(ctx: click.Context, image_shape: ImageShape | None, num_classes: int) -> None:
-    from compressor.inspection.reference import inspect_reference
+    from compressor.inspection.reference import Reference, inspect_reference
     from compressor.inspection.text import as_text
     from compressor.recipe import shipped
 
     name, console = ctx.params["recipe"], Console(quiet=ctx.params["quiet"])
     folders = (Path(), shipped("models").parent)
     found = inspect_reference(
-        name, image_shape, num_classes, folders, lambda line: console.say(f"inspect: {line}")
+        Reference(name, image_shape, num_classes, folders, ctx.params["engine"] or "both"),
+        lambda line: console.say(f"inspect: {line}"),
     )
     if ctx.params["as_json"]:
         click.echo(json.dumps({"model": name, **found.to_json()}, indent=2))

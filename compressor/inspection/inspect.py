@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from compressor.count import COUNTED, layer_macs
-from compressor.couplings.coupling import Coupling, Couplings
+from compressor.couplings.coupling import Agreement, Coupling, Couplings, Engine
 from compressor.errors import BudgetError, CompressorError, CouplingError, ModelError
 from compressor.export.onnx import ExportSettings, export_onnx
 from compressor.inspection.records import (
@@ -34,7 +34,7 @@ from compressor.time_limit import TimeOver, within
 
 SECONDS = 60.0
 """Default time for everything."""
-TRACE_SHARE = 0.5
+TRACE_SHARE = 0.75
 """Share of the time that tracing may take."""
 MIN_EXPORT_SECONDS = 10.0
 """The trial export gets this much also where nothing is left."""
@@ -55,6 +55,7 @@ EXPORTER = "torch.onnx, dynamo"
 def inspect_model(
     model: nn.Module,
     example: Tensor,
+    engine: Engine = "both",
     *,
     seconds: float = SECONDS,
     say: Callable[[str], None] = lambda _line: None,
@@ -64,6 +65,7 @@ def inspect_model(
     Args:
         model: Takes one batch of images and gives one tensor; left as it is.
         example: Two images that differ, shape ``(2, channels, height, width)``.
+        engine: What finds the couplings.
         seconds: Time for everything; trace and export are stopped when their part of it is over.
         say: Told what is being done.
 
@@ -75,7 +77,7 @@ def inspect_model(
     macs = _macs(model, example)
     small = small_images(model, example)
     say(f"tracing and trying the couplings on images of {_words(small)}")
-    couplings = _couplings(model, small, seconds * TRACE_SHARE)
+    couplings = _couplings(model, small, engine, seconds * TRACE_SHARE)
     cost = Cost.of(model, couplings, macs)
     missed = _missed(cost)
     outlooks = tuple(outlook(couplings, cost, keep_macs) for keep_macs in BUDGETS)
@@ -96,13 +98,27 @@ def inspect_model(
         unreached_share=sum(missed.values()),
         outlooks=outlooks,
         export=export,
+        form=couplings.form,
+        second_engine=_in_words(couplings.agreement),
+        unknown_operators=dict(couplings.program.unknown) if couplings.program else {},
     )
 
 
-def _couplings(model: nn.Module, example: Tensor, seconds: float) -> Couplings:
+def _in_words(agreement: Agreement | None) -> str:
+    if agreement is None or not agreement.note and len(agreement.engines) < 2:
+        return "not asked"
+    if agreement.note:
+        return f"gives no answer: {agreement.note}"
+    refuted = f", {len(agreement.refuted)} refuted by cutting" if agreement.refuted else ""
+    return f"agrees on {agreement.same} couplings{refuted}"
+
+
+def _couplings(model: nn.Module, example: Tensor, engine: Engine, seconds: float) -> Couplings:
     """The final couplings, each of them tried; the one place that says how they are found."""
     try:
-        return within(seconds, lambda: find_couplings(model, example, check_seconds=seconds / 4))
+        return within(
+            seconds, lambda: find_couplings(model, example, engine, check_seconds=seconds / 4)
+        )
     except TimeOver as over:
         raise CouplingError(
             f"Tracing and trying the couplings took more than {seconds:g} s and was stopped. "

@@ -1,7 +1,11 @@
 """What an inspection found, as plain data."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # it would import torch, and the command line reads this file
+    from compressor.couplings.coupling import Form
 
 ImageShape = tuple[int, int, int]
 """Channels, height, width."""
@@ -98,6 +102,9 @@ class Inspection:
         unreached_share: Share of the parameters that no coupling that can shrink holds.
         outlooks: What some budgets would leave.
         export: The trial export of the dense network.
+        form: How it would be cut: its own modules, with numbers mended, or the captured graph.
+        second_engine: What the second coupling engine says, in words.
+        unknown_operators: Operators without a rule, with the place of the first call of each.
     """
 
     image_shape: ImageShape
@@ -110,6 +117,9 @@ class Inspection:
     unreached_share: float
     outlooks: tuple[Outlook, ...]
     export: ExportTrial
+    form: "Form"
+    second_engine: str
+    unknown_operators: Mapping[str, str]
 
     def to_json(self) -> dict[str, Any]:
         """JSON value."""

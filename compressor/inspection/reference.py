@@ -2,11 +2,13 @@
 
 import ast
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from compressor.couplings.coupling import Engine
 from compressor.inspection.inspect import inspect_model
 from compressor.inspection.records import ImageShape, Inspection
 from compressor.tasks.model import ModelSettings, build_model, find_file
@@ -20,33 +22,45 @@ def is_reference(text: str) -> bool:
     return bool(name) and (home in ("torchvision", "timm") or home.endswith(".py"))
 
 
-def inspect_reference(
-    reference: str,
-    image_shape: ImageShape | None,
-    num_classes: int,
-    folders: tuple[Path, ...],
-    say: Callable[[str], None],
-) -> Inspection:
-    """The inspection of the network that ``reference`` names.
+@dataclass(frozen=True)
+class Reference:
+    """A network by name, and how it is looked at.
 
-    Args:
-        reference: As ``ModelSettings.factory``.
+    Attributes:
+        name: As ``ModelSettings.factory``.
         image_shape: Of its images; None for what the network says of itself, or 3 x 224 x 224.
         num_classes: Classes that it tells apart.
         folders: Where factory files are looked for.
+        engine: What finds the couplings.
+    """
+
+    name: str
+    image_shape: ImageShape | None
+    num_classes: int
+    folders: tuple[Path, ...]
+    engine: Engine
+
+
+def inspect_reference(reference: Reference, say: Callable[[str], None]) -> Inspection:
+    """The inspection of the network that ``reference`` names.
+
+    Args:
+        reference: Which network.
         say: Told what is being done.
 
     Raises:
         ModelError: The network cannot be built, or ``inspect_model`` cannot do with it.
         MissingExtra: It is one of timm, which is not installed.
     """
-    channels = DEFAULT_CHANNELS if image_shape is None else image_shape[0]
+    name, shape, folders = reference.name, reference.image_shape, reference.folders
+    channels = DEFAULT_CHANNELS if shape is None else shape[0]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = build_model(ModelSettings(factory=reference), num_classes, channels, folders)
-    shape = image_shape or default_shape(model, reference, folders)
+        settings = ModelSettings(factory=name)
+        model = build_model(settings, reference.num_classes, channels, folders)
+    shape = shape or default_shape(model, name, folders)
     example = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
-    return inspect_model(model, example, say=say)
+    return inspect_model(model, example, reference.engine, say=say)
 
 
 def default_shape(model: nn.Module, reference: str, folders: tuple[Path, ...]) -> ImageShape:

@@ -7,8 +7,16 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from compressor.couplings.coupling import Form
 from compressor.inspection.records import ExportTrial, Inspection, Outlook, Unreached
 from compressor.report.formats import count, duration, factor, percent, size
+
+FORMS: dict[Form, str] = {
+    "module": "Cut in its own modules.",
+    "mended": "Cut in its own modules, numbers that equal old widths mended.",
+    "graph": "Its own forward cannot be mended: the slim network is the captured graph.",
+}
+"""How a network is cut, for people."""
 
 
 def as_text(inspection: Inspection, name: str, width: int) -> str:
@@ -36,6 +44,9 @@ def as_text(inspection: Inspection, name: str, width: int) -> str:
         )
     if inspection.frozen:
         console.print(_frozen(inspection))
+    console.print(f"{FORMS[inspection.form]} torch-pruning {inspection.second_engine}.")
+    for operator, place in inspection.unknown_operators.items():
+        console.print(f"The operator {operator} (first in {place}) has no rule: it freezes.")
     console.print(_reach(inspection))
     for outlook in inspection.outlooks:
         console.print(_outlook(outlook))

@@ -15,7 +15,8 @@ from compressor.package.description import Description, Preprocessing, read_desc
 from compressor.package.manifest import DESCRIPTION, PLAN, WEIGHTS, check_files, package_folder
 from compressor.strip.apply import apply
 from compressor.strip.plan import StripPlan
-from compressor.tasks.model import build_model, load_weights
+from compressor.tasks.model import build_model
+from compressor.tasks.weights import load_weights
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from compressor.package.description import Accuracy, Counts, Description, Prepro
 from compressor.package.write import Contents, Records, packed_model, write_package
 from compressor.recipe import shipped
 from compressor.report.write import write_report
-from compressor.strip.plan import StripPlan
 from compressor.structure import Structure
 from compressor.summary import make_summary
 
@@ -107,7 +106,7 @@ def package(context: Context, folder: Path) -> None:
     contents = Contents(
         description=description,
         module=context.slim_model("tune"),
-        plan=StripPlan.from_json(read_json(run.path("strip", "plan.json"))),
+        plan=context.plan("tune"),
         architecture=architecture,
         samples=context.task.example(SAMPLE_IMAGES),
         onnx=run.path("export", "model.onnx"),

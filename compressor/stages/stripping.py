@@ -4,9 +4,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from compressor.context import Context
 from compressor.count import count, layer_macs
 from compressor.couplings.coupling import Couplings
@@ -14,16 +11,15 @@ from compressor.errors import RunError
 from compressor.export.onnx import export_onnx
 from compressor.files import read_json, write_json
 from compressor.strip.apply import apply
-from compressor.strip.budget import Cost, solve
+from compressor.strip.budget import Cost, explain, solve
 from compressor.strip.certificate import certify
 from compressor.strip.plan import make_plan
 from compressor.structure import Path as UnitsPath
 from compressor.structure import Structure
 from compressor.train.checkpoint import save_weights
-from compressor.train.order import generator_for
 
 CERTIFICATE_IMAGES = 64
-"""Real images in the certificate, beside as many random ones."""
+"""Real images in the certificate, beside as many random ones and some of another size."""
 
 
 def inspect(context: Context, folder: Path) -> None:
@@ -60,7 +56,10 @@ def strip(context: Context, folder: Path) -> None:
     support = Structure.from_json(read_json(run.path("train", "structure.json")))
     cost = Cost.of(model, couplings, layer_macs(model, context.example))
     structure = solve(couplings, cost, path, support, recipe.strip)
-    certificate = certify(model, couplings, structure, _certificate_inputs(context))
+    if notice := explain(couplings, cost, path, structure, recipe.strip):
+        context.console.warn(notice)
+    images = context.task.example(CERTIFICATE_IMAGES)
+    certificate = certify(model, couplings, structure, [images], seed=recipe.seed)
     certificate.check()
     plan = make_plan(model, couplings, structure)
     slim = apply(plan, model)
@@ -77,12 +76,6 @@ def strip(context: Context, folder: Path) -> None:
         f"{counts.params / dense_counts.params:.1%} of the parameters, "
         f"stripped equals masked to {certificate.max_rel_diff_fp32:.1e}"
     )
-
-
-def _certificate_inputs(context: Context) -> list[Tensor]:
-    generator = generator_for(context.recipe.seed, "certificate")
-    noise = torch.randn(CERTIFICATE_IMAGES, *context.data.image_shape, generator=generator)
-    return [context.task.example(CERTIFICATE_IMAGES), noise]
 
 
 def _widths(couplings: Couplings, cost: Cost, structure: Structure) -> list[dict[str, Any]]:

@@ -68,7 +68,10 @@ def search(context: Context, folder: Path) -> None:
 
 def tune(context: Context, folder: Path) -> None:
     """Norms re-estimated, then fine-tuning with the dense network as teacher."""
-    settings, model = context.recipe.tune, context.slim_model("strip")
+    settings, plan = context.recipe.tune, context.plan("strip")
+    if settings.norm_divisor == "plain":
+        plan = plan.with_plain_norms()
+    model = context.stripped(plan)
     task = context.task_of(settings)
     inputs = _some_inputs(task, settings.norm_batches, settings.batch_size, context.recipe.seed)
     reestimate_norms(model, inputs)
@@ -78,6 +81,8 @@ def tune(context: Context, folder: Path) -> None:
     images = _images(history, settings)
     taught = objective.teacher_images(images["images"])
     _write_training(context, folder, model, history, images | {"teacher_images": taught})
+    if context.is_main:
+        write_json(folder / "plan.json", plan.to_json())
 
 
 def _job(

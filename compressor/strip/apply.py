@@ -21,7 +21,7 @@ def apply(plan: StripPlan, model: nn.Module) -> nn.Module:
         StripError: The plan was made for a network of other shapes, or another captured graph.
     """
     if plan.form == "graph":
-        example = example_like(plan.input_shapes, _dtype_of(model))
+        example = example_like(plan.inputs, _dtype_of(model))
         slim = captured_network(model, example, plan.edits)
         _cut_tensors(slim, plan)
         return slim

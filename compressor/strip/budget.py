@@ -6,25 +6,26 @@ floor, since one cut over everything otherwise empties single layers and ruins t
 """
 
 import math
-from collections import defaultdict
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 
+import numpy as np
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor, nn
+from torch import Tensor
 
-from compressor.count import COUNTED
-from compressor.couplings.coupling import Coupling, Couplings
+from compressor.couplings.coupling import Coupling, Couplings, Engine
 from compressor.errors import BudgetError, StructureError
 from compressor.settings import Settings
+from compressor.strip.cost import Cost as Cost
+from compressor.strip.fill import TOLERANCE, Ladder, fill
+from compressor.strip.table import Table
 from compressor.structure import Path, Structure
 
 
 class StripSettings(Settings):
     """What the slim network may cost. At most one budget; without one the support is kept as it is.
 
-    A budget never keeps more than it says; it ends below it by what one step of ``round_to`` costs.
+    A budget never keeps more than it says, and where widths allow it at most 2 % less.
     """
 
     keep_macs: float | None = Field(default=None, gt=0, le=1)
@@ -36,6 +37,14 @@ class StripSettings(Settings):
     round_to: int = Field(default=8, ge=1)
     """Widths are multiples of this (or the whole width): engines are slow at odd ones."""
 
+    engine: Engine = "both"
+    """What finds couplings: index flow checked by torch-pruning, or one of the two alone."""
+    # Strictness would refuse the lists that TOML and JSON have in place of tuples.
+    keep: tuple[str, ...] = Field(default=(), strict=False)
+    """Layers that keep all of their outputs, by name or glob; what reads them may still shrink."""
+    freeze: tuple[str, ...] = Field(default=(), strict=False)
+    """Layers of which nothing is removed, neither outputs nor inputs, by name or glob."""
+
     @model_validator(mode="after")
     def _one_budget(self) -> "StripSettings":
         if self.keep_macs is not None and self.keep_params is not None:
@@ -44,70 +53,6 @@ class StripSettings(Settings):
                 "budgets; give one"
             )
         return self
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a structure costs, in closed form: no network is built to know it.
-
-    Each weight of a convolution or linear layer is used a fixed number of times per image, so MACs
-    follow the number of kept weights, and that is a product over the tensor's axes.
-    """
-
-    shapes: Mapping[str, tuple[int, ...]]
-    """Shape of each parameter, a shared one under one of its names."""
-    macs_per_entry: Mapping[str, float]
-    """For the weight of each counted layer: how often each of its entries is used per image."""
-    fixed_macs: float
-    """MACs of layers that no coupling reaches and whose weight is not a parameter."""
-    cut_axes: Mapping[str, Mapping[int, tuple[tuple[str, int], ...]]]
-    """For each tensor and axis: the couplings along it, with the positions one unit has."""
-
-    @classmethod
-    def of(cls, model: nn.Module, couplings: Couplings, macs: Mapping[str, int]) -> "Cost":
-        """Cost model of ``model``; ``macs`` are those of its layers, by module name."""
-        parameters = dict(model.named_parameters())
-        first_name = {id(parameter): name for name, parameter in parameters.items()}
-        per_entry: dict[str, float] = defaultdict(float)
-        fixed_macs = 0.0
-        for name, layer in model.named_modules():
-            if isinstance(layer, COUNTED) and name in macs:
-                weight = first_name.get(id(layer.weight))
-                if weight is None:
-                    # Computed anew at each use, as under weight norm: no parameter, never cut.
-                    fixed_macs += macs[name]
-                else:
-                    # A weight that two layers share adds up the uses of both.
-                    per_entry[weight] += macs[name] / layer.weight.numel()
-        axes: dict[str, dict[int, list[tuple[str, int]]]] = defaultdict(lambda: defaultdict(list))
-        for coupling in couplings.free:
-            for member in coupling.members:
-                axes[member.tensor][member.axis].append((coupling.name, member.index.shape[1]))
-        return cls(
-            shapes={name: tuple(tensor.shape) for name, tensor in parameters.items()},
-            macs_per_entry=dict(per_entry),
-            fixed_macs=fixed_macs,
-            cut_axes={
-                tensor: {axis: tuple(owners) for axis, owners in by_axis.items()}
-                for tensor, by_axis in axes.items()
-            },
-        )
-
-    def macs(self, removed: Mapping[str, int]) -> float:
-        """MACs per image when each coupling loses the given number of units."""
-        return self.fixed_macs + sum(
-            self._entries(tensor, removed) * share for tensor, share in self.macs_per_entry.items()
-        )
-
-    def params(self, removed: Mapping[str, int]) -> float:
-        """Parameters when each coupling loses the given number of units."""
-        return sum(self._entries(tensor, removed) for tensor in self.shapes)
-
-    def _entries(self, tensor: str, removed: Mapping[str, int]) -> int:
-        sizes = list(self.shapes[tensor])
-        for axis, owners in self.cut_axes.get(tensor, {}).items():
-            sizes[axis] -= sum(removed.get(name, 0) * block for name, block in owners)
-        return math.prod(sizes)
 
 
 def solve(
@@ -203,61 +148,103 @@ def _widths_in_budget(
     floors: Mapping[str, int],
     settings: StripSettings,
 ) -> dict[str, int]:
-    """Widths, multiples of ``round_to``, that fill the budget without passing it.
-
-    Steps of ``round_to`` units are granted in the order of their mean relative score; a step that
-    no longer fits is passed over, so that smaller ones behind it can fill what is left.
-    """
-    units = {coupling.name: coupling.num_units for coupling in couplings.free}
-    measure, share = _measure(cost, settings)
-    allowed = share * measure({})
-    widths = dict(floors)
-    if (least := measure(_removed(units, widths))) > allowed:
+    """Widths, multiples of ``round_to``, that fill the budget without passing it."""
+    names = [coupling.name for coupling in couplings.free]
+    table, share = _table(cost, names, settings)
+    relative = relative_scores(scores)
+    ladder = Ladder.of(
+        [relative[name].double().numpy() for name in names],
+        [floors[name] for name in names],
+        settings.round_to,
+    )
+    whole = table.cost(ladder.units * 0)
+    if (least := table.cost(ladder.units - ladder.floors)) > share * whole:
+        bare = table.cost(ladder.units - 1)
         raise BudgetError(
             f"The budget keeps {share:g} of the {_budget_word(settings)}, but the floors alone "
-            f"cost {least / measure({}):.3f}. Raise the budget, or lower strip.floor_share "
-            f"({settings.floor_share:g}) or strip.round_to ({settings.round_to})."
+            f"cost {least / whole:.3f}. {_way_out(settings, bare / whole)}"
         )
-    steps = _steps(relative_scores(scores), floors, settings.round_to)
-    for name, width in steps:
-        if width > widths[name]:
-            wider = {**widths, name: width}
-            if measure(_removed(units, wider)) <= allowed:
-                widths = wider
-    return widths
+    widths = fill(table, ladder, share * whole)
+    return dict(zip(names, widths.tolist(), strict=True))
 
 
-def _steps(
-    scores: Mapping[str, Tensor], floors: Mapping[str, int], multiple: int
-) -> list[tuple[str, int]]:
-    """All steps above the floors, best first: (coupling, width after the step)."""
-    steps = []
-    for name, score in scores.items():
-        ranked = score.sort(descending=True, stable=True).values
-        width = floors[name]
-        while width < ranked.numel():
-            wider = min(width + multiple, ranked.numel())
-            steps.append((float(ranked[width:wider].mean()), name, wider))
-            width = wider
-    steps.sort(key=lambda step: -step[0])
-    return [(name, width) for _, name, width in steps]
+def _way_out(settings: StripSettings, bare: float) -> str:
+    """What to do about floors that are above the budget; ``bare`` is the cost of one unit each."""
+    share = settings.keep_macs or settings.keep_params
+    assert share is not None
+    if bare > share:
+        return (
+            f"Even one unit of each coupling costs {bare:.3f}, for the rest cannot be removed. "
+            "Raise the budget, or take layers off strip.keep and strip.freeze."
+        )
+    return (
+        f"Raise the budget, or lower strip.floor_share ({settings.floor_share:g}) or "
+        f"strip.round_to ({settings.round_to})."
+    )
 
 
-def _measure(
-    cost: Cost, settings: StripSettings
-) -> tuple[Callable[[Mapping[str, int]], float], float]:
+def explain(
+    couplings: Couplings, cost: Cost, path: Path, structure: Structure, settings: StripSettings
+) -> str | None:
+    """Which setting keeps ``structure`` more than 2 % below its budget; None if it is not.
+
+    Args:
+        couplings: Those of the network.
+        cost: Its cost.
+        path: The path that was solved along.
+        structure: What ``solve`` made of it.
+        settings: What it was asked for.
+    """
+    share = settings.keep_macs or settings.keep_params
+    if share is None:
+        return None
+    reached = _reached(couplings, cost, structure, settings)
+    if reached >= (1 - TOLERANCE) * share:
+        return None
+    word = _budget_word(settings)
+    said = f"The slim network keeps {reached:.4f} of the {word}, {1 - reached / share:.1%} below "
+    said += f"the budget of {share:g}, and exchanging widths comes no nearer"
+    for limit, eased in _eased(settings):
+        nearer = _reached(couplings, cost, solve(couplings, cost, path, structure, eased), eased)
+        if nearer >= (1 - TOLERANCE) * share:
+            return f"{said}: {limit} holds it there, without it {nearer:.4f} can be kept."
+    return f"{said}: single units of this network cost more than what is left."
+
+
+def _eased(settings: StripSettings) -> list[tuple[str, StripSettings]]:
+    """The limits on widths, each with the settings without it; at last without both."""
+    floor = f"strip.floor_share = {settings.floor_share:g}"
+    multiple = f"strip.round_to = {settings.round_to}"
+    return [
+        (multiple, settings.model_copy(update={"round_to": 1})),
+        (floor, settings.model_copy(update={"floor_share": 0.0})),
+        (f"{floor} with {multiple}", settings.model_copy(update=_NO_LIMIT)),
+    ]
+
+
+_NO_LIMIT = {"round_to": 1, "floor_share": 0.0}
+
+
+def _reached(
+    couplings: Couplings, cost: Cost, structure: Structure, settings: StripSettings
+) -> float:
+    """Share of the dense network's cost that ``structure`` keeps, in the unit of the budget."""
+    names = [coupling.name for coupling in couplings.free]
+    table, _ = _table(cost, names, settings)
+    removed = removed_units(structure)
+    lost = np.array([removed[name] for name in names], dtype=np.int64)
+    return table.cost(lost) / table.cost(lost * 0)
+
+
+def _table(cost: Cost, names: list[str], settings: StripSettings) -> tuple[Table, float]:
     if settings.keep_macs is not None:
-        return cost.macs, settings.keep_macs
+        return cost.macs_table(names), settings.keep_macs
     assert settings.keep_params is not None
-    return cost.params, settings.keep_params
+    return cost.params_table(names), settings.keep_params
 
 
 def _budget_word(settings: StripSettings) -> str:
     return "MACs" if settings.keep_macs is not None else "parameters"
-
-
-def _removed(units: Mapping[str, int], widths: Mapping[str, int]) -> dict[str, int]:
-    return {name: num_units - widths[name] for name, num_units in units.items()}
 
 
 def removed_units(structure: Structure) -> dict[str, int]:

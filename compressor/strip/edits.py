@@ -166,6 +166,17 @@ def _slice(seen: Seen) -> Iterator[Edit]:
             yield seen.edit(name, None, int(mask[:place].sum()))
 
 
+def _narrow(seen: Seen) -> Iterator[Edit]:
+    value = seen.value("self")
+    axis, start = seen.argument("dim") % len(value.shape), seen.argument("start")
+    mask = seen.mask(value, axis)
+    if not isinstance(start, int) or mask.all():
+        return
+    before = mask[: start % len(mask)]
+    yield seen.edit("start", None, int(before.sum()))
+    yield seen.edit("length", None, seen.size(seen.result, axis))
+
+
 def _select(seen: Seen) -> Iterator[Edit]:
     value = seen.value("self")
     axis = seen.argument("dim") % len(value.shape)
@@ -234,9 +245,10 @@ EDITORS: dict[str, Editor] = {
     "expand": _sizes("size"),
     "unflatten": _unflatten,
     "slice": _slice,
+    "narrow": _narrow,
     "select": _select,
-    "split": _parts,
-    "split_with_sizes": _parts,
+    **dict.fromkeys(("split", "split_with_sizes"), _parts),
+    **dict.fromkeys(("unsafe_split", "unsafe_split_with_sizes"), _parts),
     **dict.fromkeys(("conv1d", "conv2d", "conv3d", "convolution"), _convolution),
     **dict.fromkeys(("layer_norm", "rms_norm"), _layer_norm),
     "group_norm": _group_norm,

@@ -1,19 +1,15 @@
 """The couplings of a network, found by index flow, checked by torch-pruning, tried by cutting."""
 
 from dataclasses import replace
-from typing import Literal
 
 from torch import Tensor, nn
 
 from compressor.couplings.capture import Example
-from compressor.couplings.coupling import Agreement, Coupling, Couplings
+from compressor.couplings.coupling import Agreement, Coupling, Couplings, Engine
 from compressor.couplings.index_flow import index_flow
 from compressor.couplings.trace import trace
 from compressor.errors import CouplingError
 from compressor.strip.trial import freeze_what_fails
-
-Engine = Literal["both", "index-flow", "torch-pruning"]
-"""Which engine finds couplings. ``both``: index flow, and torch-pruning must not contradict it."""
 
 CHECK_SECONDS = 20.0
 """How long torch-pruning may take to check; the networks that it masters take less."""

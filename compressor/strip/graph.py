@@ -4,7 +4,7 @@ The way to strip a network whose own forward cannot be mended. The slim network 
 of operators that the exporter recorded in eval mode, with the parameter names of the original.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -23,26 +23,55 @@ KEPT_NORMS: dict[str, Callable[..., Any]] = {
 }
 """What stands in the graph for a norm that keeps its divisor."""
 
-MODES = {"batch_norm": "training", "dropout": "train"}
+MOMENTUM = 0.1
+"""Share of a new batch in the running statistics of a batch norm, as torch has it."""
+
+MODES = {
+    "batch_norm": "training",
+    "instance_norm": "use_input_stats",
+    **dict.fromkeys(
+        ("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout"), "train"
+    ),
+    "rrelu": "training",
+}
 """The argument of an operator that says whether it runs in training mode."""
 
 
 class CapturedNetwork(fx.GraphModule):
     """A captured graph with the state dict of the network it was captured from.
 
-    ``train()`` reaches batch norms and dropouts, which hold their mode as a constant. What eval
+    ``train()`` reaches norms and dropouts, which hold their mode as a constant. What eval
     mode leaves out of the graph altogether (stochastic depth, say) does not come back.
     """
 
     def train(self, mode: bool = True) -> "CapturedNetwork":
-        """Switch batch norms and dropouts."""
+        """Switch norms with running statistics, and dropouts."""
         for node in self.graph.nodes:
             name = operator_name(node.target) if node.op == "call_function" else ""
-            if name in MODES:
+            if name in MODES and not _always_trains(node):
                 _set(node, MODES[name], None, mode)
         self.recompile()
         super().train(mode)
         return self
+
+    @torch.no_grad()
+    def average_norms_(self, batches: Iterable[Tensor]) -> None:
+        """Replace the statistics of all batch norms by plain averages over ``batches``."""
+        norms = [
+            node
+            for node in self.graph.nodes
+            if node.op == "call_function" and operator_name(node.target) == "batch_norm"
+        ]
+        mode = self.training
+        for number, batch in enumerate(batches, start=1) if norms else ():
+            for node in norms:
+                _set(node, "training", None, value=True)
+                _set(node, "momentum", None, 1 / number)
+            self.recompile()
+            self(batch)
+        for node in norms:
+            _set(node, "momentum", None, MOMENTUM)
+        self.train(mode)
 
 
 def captured_network(model: nn.Module, example: Example, edits: Sequence[Edit]) -> nn.Module:
@@ -74,7 +103,30 @@ def captured_network(model: nn.Module, example: Example, edits: Sequence[Edit]) 
     network = CapturedNetwork(module, module.graph, type(model).__name__)
     network.graph.eliminate_dead_code()
     network.recompile()
+    _take_over_(network, model)
     return network.eval()
+
+
+def _take_over_(network: nn.Module, model: nn.Module) -> None:
+    """Train and save no tensors but those that ``model`` does; the exporter takes all."""
+    trained = {name: p.requires_grad for name, p in model.named_parameters(remove_duplicate=False)}
+    for name, parameter in network.named_parameters(remove_duplicate=False):
+        parameter.requires_grad_(trained[name])
+    saved = model.state_dict().keys()
+    for prefix, owner in network.named_modules():
+        for attribute in owner._buffers:
+            if (f"{prefix}.{attribute}" if prefix else attribute) not in saved:
+                owner._non_persistent_buffers_set.add(attribute)
+
+
+def _always_trains(node: fx.Node) -> bool:
+    """Whether a norm has no running statistics, so that it takes those of the batch in any mode."""
+    names = [parameter.name for parameter in node.target._schema.arguments]  # type: ignore[union-attr]
+    if "running_mean" not in names:
+        return False
+    position = names.index("running_mean")
+    given = node.args[position] if position < len(node.args) else node.kwargs.get("running_mean")
+    return given is None
 
 
 def _position(node: fx.Node, argument: str) -> int:
@@ -116,7 +168,20 @@ def _keep_divisor(node: fx.Node, divisor: int) -> None:
     node.target = replacement
 
 
-def example_like(shapes: Sequence[Any], dtype: torch.dtype) -> Example:
-    """Zeros of the given shapes: what a capture needs of an example."""
-    tensors: tuple[Tensor, ...] = tuple(torch.zeros(shape, dtype=dtype) for shape in shapes)
-    return tensors[0] if len(tensors) == 1 else tensors
+def example_like(inputs: Any, dtype: torch.dtype) -> Any:
+    """Zeros in place of the tensors of an example: what a capture needs of one.
+
+    Args:
+        inputs: What ``described`` said of the example.
+        dtype: Type of its floating-point tensors.
+    """
+    if "shape" in inputs:
+        own: torch.dtype = getattr(torch, inputs["dtype"])
+        return torch.zeros(inputs["shape"], dtype=dtype if own.is_floating_point else own)
+    ((kind, content),) = inputs.items()
+    if kind == "value":
+        return content
+    if kind == "dict":
+        return {key: example_like(item, dtype) for key, item in content}
+    items = [example_like(item, dtype) for item in content]
+    return tuple(items) if kind == "tuple" else items

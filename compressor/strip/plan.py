@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -64,8 +64,13 @@ class StripPlan:
     divisors: Mapping[str, int] = field(default_factory=dict)
     """Norms that keep the divisor of the network before: module name -> divisor."""
     edits: tuple[Edit, ...] = ()
-    input_shapes: tuple[tuple[int, ...], ...] = ()
-    """Shapes of the inputs that the edited graph was captured with."""
+    inputs: Any = None
+    """The arguments that the edited graph was captured with, without values."""
+
+    def with_plain_norms(self) -> "StripPlan":
+        """The plan of the same network with ordinary norms: another function until it is tuned."""
+        edits = tuple(edit for edit in self.edits if edit.argument != "divisor")
+        return replace(self, divisors={}, edits=edits)
 
     def to_json(self) -> dict[str, Any]:
         """JSON value."""
@@ -83,7 +88,7 @@ class StripPlan:
             "attributes": [[a.module, a.name, a.value] for a in self.attributes],
             "divisors": dict(self.divisors),
             "edits": [edit.to_json() for edit in self.edits],
-            "input_shapes": [list(shape) for shape in self.input_shapes],
+            "inputs": self.inputs,
         }
 
     @classmethod
@@ -112,7 +117,7 @@ class StripPlan:
                 "attributes": tuple(Attribute(*entry) for entry in value["attributes"]),
                 "divisors": dict(value["divisors"]),
                 "edits": tuple(Edit.from_json(entry) for entry in value["edits"]),
-                "input_shapes": tuple(tuple(shape) for shape in value["input_shapes"]),
+                "inputs": value["inputs"],
             }
         except (KeyError, TypeError, ValueError) as fault:
             raise StripError(
@@ -136,8 +141,8 @@ def make_plan(model: nn.Module, couplings: Couplings, structure: Structure) -> S
     if couplings.form == "graph":
         assert couplings.program is not None
         edits = edits_of(couplings.program, structure.keep)
-        shapes = couplings.program.input_shapes
-        return StripPlan(cuts, widths, "graph", edits=edits, input_shapes=shapes)
+        inputs = couplings.program.inputs
+        return StripPlan(cuts, widths, "graph", edits=edits, inputs=inputs)
     attributes = mended_attributes(model, cuts, widths) if couplings.form == "mended" else ()
     divisors = kept_divisors(model, {cut.tensor for cut in cuts})
     return StripPlan(cuts, widths, couplings.form, attributes, divisors)

@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_map
 from compressor.couplings.capture import Example, as_arguments
 from compressor.couplings.coupling import Couplings, Form
 from compressor.errors import CheckError, CouplingError, StripError
-from compressor.strip.certificate import FP64_BOUND, as_type, compare
+from compressor.strip.compare import FP64_BOUND, as_type, compare
 from compressor.structure import Structure
 
 FORWARD_FAILURES = (
@@ -74,7 +74,7 @@ class Trial:
         structure = Structure({**couplings.everything().keep, **keep})
         batch = as_type(self.example, torch.float64)
         try:
-            figure, _ = compare(self.model, couplings, structure, [batch])
+            figure, _ = compare(self.model, couplings, structure, [batch], torch.float64)
         except (CheckError, StripError, CouplingError, *FORWARD_FAILURES) as failure:
             return f"the network does not run without half of these ({_first_line(failure)})"
         if not figure <= FP64_BOUND:
@@ -164,7 +164,7 @@ def _ready_for_trial(model: nn.Module, couplings: Couplings, example: Example) -
     try:
         shaken = shake(model, example, seed=0)
         whole, batch = couplings.everything(), as_type(example, torch.float64)
-        difference, spread = compare(shaken, couplings, whole, [batch])
+        difference, spread = compare(shaken, couplings, whole, [batch], torch.float64)
     except FORWARD_FAILURES as failure:
         raise CouplingError(
             f"The network does not run on its example input: {_first_line(failure)}. "

@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
 from compressor.errors import MissingExtra, ModelError
 from compressor.settings import Settings
+from compressor.tasks.weights import load_weights
 
 Scalar = str | int | float | bool
 
@@ -36,7 +36,11 @@ class ModelSettings(Settings):
 
 
 def build_model(
-    settings: ModelSettings, num_classes: int, in_channels: int, folders: tuple[Path, ...]
+    settings: ModelSettings,
+    num_classes: int,
+    in_channels: int,
+    folders: tuple[Path, ...],
+    say: Callable[[str], None] = lambda _notice: None,
 ) -> nn.Module:
     """The network, its random weights drawn from torch's global generator.
 
@@ -45,6 +49,7 @@ def build_model(
         num_classes: Classes of the data.
         in_channels: Channels of its images.
         folders: Where factory files are looked for, in this order.
+        say: Whom to tell what had to be done to the weights of a file.
 
     Raises:
         ModelError: No such factory, or it does not accept its arguments.
@@ -65,7 +70,8 @@ def build_model(
             "Name a function that returns the network."
         )
     if settings.weights is not None:
-        load_weights(model, find_file(settings.weights, folders))
+        for notice in load_weights(model, find_file(settings.weights, folders)):
+            say(notice)
     return model
 
 
@@ -150,67 +156,3 @@ def _data_arguments(
     known = {"num_classes": num_classes, "in_channels": in_channels, "in_chans": in_channels}
     named = {key: value for key, value in known.items() if key in parameters}
     return {"num_classes": num_classes, **named} if takes_all else named
-
-
-def load_weights(model: nn.Module, path: Path) -> None:
-    """Load a state dict into ``model``; only tensors are read, nothing is unpickled.
-
-    Raises:
-        ModelError: No such file, a file that holds more than tensors, or other keys or shapes.
-    """
-    if not path.is_file():
-        raise ModelError(f"{path}: there are no weights. Give a .safetensors or .pth file.")
-    state = _read_state(path)
-    if misfits := _misfits(model.state_dict(), state):
-        more = f" (and {len(misfits) - 1} more)" if len(misfits) > 1 else ""
-        raise ModelError(
-            f"{path} is not for this network: {misfits[0]}{more}. "
-            "Use the weights of the same architecture and number of classes."
-        )
-    model.load_state_dict(state)
-
-
-def _misfits(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:
-    """What keeps ``given`` from being loaded, a phrase each; other shapes first."""
-    shapes = [
-        f"{name} has shape {tuple(given[name].shape)} in the file and {tuple(value.shape)} in the "
-        "network"
-        for name, value in wanted.items()
-        if name in given and given[name].shape != value.shape
-    ]
-    missing = [f"the file has no {name}" for name in wanted if name not in given]
-    strangers = [f"the network has no {name}" for name in given if name not in wanted]
-    return shapes + missing + strangers
-
-
-def _read_state(path: Path) -> dict[str, Tensor]:
-    import pickle  # for the name of its error only
-
-    import safetensors
-    import safetensors.torch
-
-    # A damaged file can make its reader fail in any of these ways.
-    unreadable = (
-        pickle.UnpicklingError,
-        safetensors.SafetensorError,
-        RuntimeError,
-        EOFError,
-        ValueError,
-        LookupError,
-    )
-    try:
-        if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
-        # weights_only refuses everything but tensors and plain containers.
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except unreadable as failure:
-        raise _not_plain(path) from failure
-    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise _not_plain(path)
-    return dict(state)
-
-
-def _not_plain(path: Path) -> ModelError:
-    return ModelError(
-        f"{path} is not a file of plain weights. Save model.state_dict() as .safetensors."
-    )

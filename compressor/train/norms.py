@@ -6,6 +6,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from compressor.strip.graph import CapturedNetwork
+
 
 @torch.no_grad()
 def reestimate_norms(model: nn.Module, inputs: Iterable[Tensor]) -> None:
@@ -14,6 +16,9 @@ def reestimate_norms(model: nn.Module, inputs: Iterable[Tensor]) -> None:
     Each batch weighs the same. Modes and momenta are as before afterwards; without batch norms, or
     without inputs, the model is left alone.
     """
+    if isinstance(model, CapturedNetwork):
+        model.average_norms_(inputs)
+        return
     norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     batches = iter(inputs)
     first = next(batches, None)

@@ -58,5 +58,11 @@ class TuneSettings(TrainSettings):
     """Share of the loss that compares with the dense network's outputs (distillation)."""
     temperature: float = Field(default=2.0, gt=0)
     """Softens both outputs before they are compared."""
+    norm_divisor: Literal["kept", "plain"] = "kept"
+    """What layer and group norms divide by after channels have left them.
+
+    ``kept`` goes on with the old number, so that the stripped network is the masked one; ``plain``
+    takes the ordinary norms from the start of tuning on, which engines run as one operator.
+    """
     norm_batches: int = Field(default=50, ge=0)
     """Batches over which norm statistics are re-estimated straight after stripping."""

@@ -10,7 +10,8 @@ from torch import nn
 from compressor.couplings.coupling import mask_
 from compressor.errors import StripError
 from compressor.strip.apply import apply
-from compressor.strip.plan import Cut, StripPlan, make_plan
+from compressor.strip.norms import KeptGroupNorm, KeptLayerNorm, KeptRMSNorm
+from compressor.strip.plan import Attribute, Cut, StripPlan, make_plan
 
 
 def test_plan_from_json_on_a_fresh_network_reloads_the_slim_one_to_the_bit(
@@ -89,7 +90,8 @@ def test_layer_of_an_unknown_type_keeps_its_attributes(net, couplings, make_stru
             super().__init__()
             self.num_features, norm = 16, nn.BatchNorm2d(16)
             self.weight, self.bias = norm.weight, norm.bias
-            self.running_mean, self.running_var = norm.running_mean, norm.running_var
+            self.register_buffer("running_mean", norm.running_mean)
+            self.register_buffer("running_var", norm.running_var)
 
     net.stem_norm = Norm()
     slim = apply(make_plan(net, couplings, make_structure(6)), net)
@@ -105,3 +107,59 @@ def test_plan_for_other_positions_gives_another_network(net, couplings, make_str
     )
     wrong = apply(replace(plan, cuts=cuts), net)
     assert not torch.allclose(wrong(images), apply(plan, net)(images), rtol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("norm", "kind", "divisor"),
+    [
+        (nn.LayerNorm(8), KeptLayerNorm, 8),
+        (nn.RMSNorm(8), KeptRMSNorm, 8),
+        (nn.GroupNorm(2, 8), KeptGroupNorm, 4),
+    ],
+)
+def test_norm_with_a_divisor_of_its_own_stands_where_the_norm_stood(norm, kind, divisor):
+    net = nn.Sequential(nn.Linear(3, 8), norm)
+    keep = (0, 1, 4, 5)
+    cuts = [Cut(name, 0, 8, keep) for name in dict(net.named_parameters())]
+    slim = apply(StripPlan(tuple(cuts), (), divisors={"1": divisor}), net)
+    assert type(slim[1]) is kind
+    assert slim[1].divisor == divisor
+    assert slim[1].weight.shape == (4,)
+    assert type(net[1]) is type(norm)
+    assert slim.state_dict().keys() == net.state_dict().keys()
+
+
+class Twice(nn.Module):
+    """One layer under two names, and a norm."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(4, 6)
+        self.again, self.norm = self.first, nn.LayerNorm(6)
+        self.norm_again = self.norm
+
+
+def test_layer_under_two_names_stays_one_layer():
+    names = ["first.weight", "first.bias", "norm.weight", "norm.bias"]
+    cuts = tuple(Cut(name, 0, 6, (1, 2)) for name in names)
+    slim = apply(StripPlan(cuts, (), divisors={"norm": 6}), Twice())
+    assert slim.again is slim.first
+    assert slim.norm_again is slim.norm
+    assert (slim.first.out_features, slim.norm.divisor) == (2, 6)
+    assert slim.first.weight.shape == (2, 4)
+
+
+def test_tied_weight_is_cut_once_and_stays_tied():
+    net = nn.ModuleDict({"embed": nn.Embedding(10, 6), "head": nn.Linear(6, 10, bias=False)})
+    net["head"].weight = net["embed"].weight
+    slim = apply(StripPlan((Cut("embed.weight", 1, 6, (0, 5)),), ()), net)
+    assert slim["head"].weight is slim["embed"].weight
+    assert slim["head"].weight.shape == (10, 2)
+    assert torch.equal(slim["head"].weight, net["head"].weight[:, [0, 5]])
+
+
+def test_mended_number_is_set_on_the_copy_alone():
+    net = nn.ModuleDict({"block": nn.Linear(4, 6)})
+    net["block"].heads = 3
+    slim = apply(StripPlan((), (), "mended", attributes=(Attribute("block", "heads", 2),)), net)
+    assert (net["block"].heads, slim["block"].heads) == (3, 2)

@@ -2,6 +2,7 @@
 
 from functools import cache
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,7 +12,7 @@ from torch import nn
 from torchvision.models import resnet18
 
 from compressor.count import count, layer_macs
-from compressor.couplings.coupling import Couplings
+from compressor.couplings.coupling import Coupling, Couplings, Member
 from compressor.couplings.trace import trace
 from compressor.errors import BudgetError, StructureError
 from compressor.strip.apply import apply
@@ -19,6 +20,7 @@ from compressor.strip.budget import (
     Cost,
     StripSettings,
     best_units,
+    explain,
     floor_of,
     relative_scores,
     removed_units,
@@ -157,6 +159,90 @@ def test_parameter_budget_below_the_floors_says_parameters():
         solved(keep_params=0.001)
 
 
+def test_budget_below_one_unit_each_does_not_blame_the_floors(couplings, cost, path):
+    held = couplings.freeze({"stem": "kept"})
+    with pytest.raises(
+        BudgetError, match=r"Even one unit of each coupling costs 0\.\d+, for the r"
+    ):
+        solve(held, cost, path_of(path, held), held.everything(), StripSettings(keep_macs=0.02))
+
+
+def path_of(path: Path, couplings: Couplings) -> Path:
+    """The part of ``path`` that ranks these couplings."""
+    names = {coupling.name for coupling in couplings.free}
+    scores = {name: score for name, score in path.scores().items() if name in names}
+    return Path.of_scores("planted", scores)
+
+
+def solve_and_explain(couplings, cost, path, **chosen):
+    """Share of its budget that the structure reaches, and what is said of it."""
+    asked = StripSettings(keep_macs=0.5, **chosen)
+    structure = solve(couplings, cost, path, couplings.everything(), asked)
+    reached = cost.macs(removed_units(structure)) / cost.macs({}) / 0.5
+    return reached, explain(couplings, cost, path, structure, asked)
+
+
+def test_budget_that_is_reached_needs_no_explanation(couplings, cost, path):
+    reached, said = solve_and_explain(couplings, cost, path, round_to=1)
+    assert reached >= 1 - BUDGET_TOLERANCE
+    assert said is None
+
+
+def coarse(units: dict[str, int], macs: dict[str, float]) -> tuple[Couplings, Cost, Path]:
+    """Couplings that share no tensor, each unit of one with the same MACs."""
+    free = tuple(
+        Coupling(name, n, (Member(name, 0, torch.arange(n).view(n, 1), "filter"),))
+        for name, n in units.items()
+    )
+    shapes = {name: (n,) for name, n in units.items()}
+    cost = Cost(shapes, macs, 0.0, {name: {0: ((name, 1),)} for name in units})
+    ranked = {name: torch.arange(n, 0.0, -1.0).double() for name, n in units.items()}
+    return Couplings(free), cost, Path.of_scores("planted", ranked)
+
+
+@pytest.mark.parametrize(
+    ("units", "macs", "chosen", "limit"),
+    [
+        ({"a": 32, "b": 32}, {"a": 1.0, "b": 2.0}, {"round_to": 16}, "strip.round_to = 16"),
+        (
+            {"a": 2, "b": 3},
+            {"a": 40.0, "b": 43.0},
+            {"keep_macs": 0.814, "floor_share": 0.6, "round_to": 1},
+            "strip.floor_share = 0.6",
+        ),
+        (
+            {"a": 4, "b": 6},
+            {"a": 20.0, "b": 21.5},
+            {"keep_macs": 0.814, "floor_share": 0.6, "round_to": 2},
+            "strip.round_to = 2",
+        ),
+    ],
+)
+def test_limit_that_keeps_a_network_below_its_budget_is_named(units, macs, chosen, limit):
+    couplings, cost, path = coarse(units, macs)
+    asked = StripSettings(**{"keep_macs": 0.9, "floor_share": 0.0, **chosen})
+    structure = solve(couplings, cost, path, couplings.everything(), asked)
+    kept = cost.macs(removed_units(structure)) / cost.macs({})
+    said = explain(couplings, cost, path, structure, asked)
+    assert kept < (1 - BUDGET_TOLERANCE) * asked.keep_macs
+    assert said.startswith(f"The slim network keeps {kept:.4f} of the MACs, ")
+    assert f"below the budget of {asked.keep_macs}" in said
+    assert f"{limit} holds it there, without it 0." in said
+
+
+def test_network_of_few_units_is_told_that_they_are_too_large():
+    couplings, cost, path = coarse({"a": 2}, {"a": 1.0})
+    asked = StripSettings(keep_macs=0.9, round_to=1)
+    structure = Structure({"a": torch.tensor([True, False])})
+    said = explain(couplings, cost, path, structure, asked)
+    assert said.endswith("single units of this network cost more than what is left.")
+
+
+def test_without_a_budget_there_is_nothing_to_explain(couplings, cost, path):
+    everything = couplings.everything()
+    assert explain(couplings, cost, path, everything, StripSettings()) is None
+
+
 def test_two_budgets_are_refused():
     with pytest.raises(ValidationError, match=r"keep_macs = 0\.5 and keep_params = 0\.4 are two"):
         StripSettings(keep_macs=0.5, keep_params=0.4)
@@ -248,3 +334,41 @@ def test_units_are_granted_in_the_order_of_their_scores_over_all_couplings(coupl
     ranked = Path.of_scores("planted", planted)
     structure = solve(couplings, cost, ranked, couplings.everything(), chosen)
     assert structure.widths() == {"stem": 8, "wide": 40}
+
+
+def attention_heads() -> tuple[nn.Module, torch.Tensor, Couplings]:
+    """Attention of four heads over five tokens: a weight for three projections, blocks of 4."""
+    layer, tokens = nn.TransformerEncoderLayer(16, 4, 32, batch_first=True), torch.zeros(2, 5, 16)
+    three = torch.arange(48).view(3, 4, 4).transpose(0, 1).reshape(4, 12)
+    members = (
+        Member("self_attn.in_proj_weight", 0, three, "filter"),
+        Member("self_attn.out_proj.weight", 1, torch.arange(16).view(4, 4), "input"),
+    )
+    return layer, tokens, Couplings((Coupling("self_attn", 4, members),))
+
+
+def test_weights_and_products_of_attention_follow_its_heads():
+    layer, tokens, heads = attention_heads()
+    cost = Cost.of(layer, heads, layer_macs(layer, tokens))
+    assert cost.macs({}) == count(layer, tokens).macs
+    weights, products = 4 * 3 * 16 + 4 * 16, 2 * 5 * 5 * 4
+    assert cost.params({}) - cost.params({"self_attn": 1}) == weights
+    assert cost.macs({}) - cost.macs({"self_attn": 1}) == 5 * weights + products
+
+
+def test_products_that_several_couplings_may_shrink_stay_whole():
+    layer, tokens, heads = attention_heads()
+    member = Member("self_attn.out_proj.bias", 0, torch.arange(16).view(16, 1), "bias")
+    both = Couplings((*heads.free, Coupling("other", 16, (member,))))
+    cost = Cost.of(layer, both, layer_macs(layer, tokens))
+    weights = 4 * 3 * 16 + 4 * 16
+    assert cost.macs({}) - cost.macs({"self_attn": 1}) == 5 * weights
+    assert cost.fixed_macs == count(layer, tokens).other_macs
+
+
+def test_tables_count_like_the_cost_they_are_made_of(couplings, cost):
+    names = ["wide", "stem"]
+    for measure, table in (("macs", cost.macs_table(names)), ("params", cost.params_table(names))):
+        removed = {"wide": 7, "stem": 3}
+        assert table.cost(np.array([7, 3])) == getattr(cost, measure)(removed)
+    assert cost.macs_table(["stem"]).cost(np.array([3])) == cost.macs({"stem": 3})

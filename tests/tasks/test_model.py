@@ -1,5 +1,3 @@
-import os
-import pickle
 import sys
 import types
 from pathlib import Path
@@ -11,7 +9,7 @@ from torch import nn
 
 from compressor.errors import MissingExtra, ModelError
 from compressor.tasks import model as model_module
-from compressor.tasks.model import ModelSettings, build_model, find_file, load_weights
+from compressor.tasks.model import ModelSettings, build_model, find_file
 
 FILE = """
 from __future__ import annotations
@@ -179,27 +177,6 @@ def test_a_name_that_timm_does_not_know_is_one_line(folder, fake_timm):
 # --- weights ---
 
 
-@pytest.fixture
-def network():
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
-
-
-@pytest.fixture
-def other():
-    torch.manual_seed(1)
-    return nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
-
-
-def test_safetensors_and_plain_pth_are_loaded(network, other, tmp_path):
-    save_file(other.state_dict(), tmp_path / "w.safetensors")
-    torch.save(other.state_dict(), tmp_path / "w.pth")
-    for name in ("w.safetensors", "w.pth"):
-        fresh = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
-        load_weights(fresh, tmp_path / name)
-        assert torch.equal(fresh[0].weight, other[0].weight)
-
-
 def test_a_network_is_built_with_the_weights_of_its_recipe(folder):
     torch.manual_seed(0)
     save_file({"weight": torch.full((5, 3), 2.0), "bias": torch.zeros(5)}, folder / "w.safetensors")
@@ -207,88 +184,14 @@ def test_a_network_is_built_with_the_weights_of_its_recipe(folder):
     assert (model.weight == 2.0).all()
 
 
-class Burglar:
-    """Runs a command when it is unpickled."""
-
-    def __init__(self, proof):
-        self._proof = str(proof)
-
-    def __reduce__(self):
-        return os.mkdir, (self._proof,)
-
-
-@pytest.mark.parametrize("how", ["torch", "pickle"])
-def test_code_in_a_file_is_refused_and_does_not_run(network, tmp_path, how):
-    proof, path = tmp_path / "proof", tmp_path / "w.pth"
-    value = {"0.weight": Burglar(proof)}
-    if how == "torch":
-        torch.save(value, path)
-    else:
-        path.write_bytes(pickle.dumps(value, protocol=2))
-    with refused() as told:
-        load_weights(network, path)
-    one_line(
-        told, "w.pth is not a file of plain weights", "Save model.state_dict() as .safetensors"
-    )
-    assert not proof.exists()
-
-
-def test_a_whole_model_in_a_file_is_refused(network, tmp_path):
-    torch.save(network, tmp_path / "w.pth")
-    with refused() as told:
-        load_weights(network, tmp_path / "w.pth")
-    one_line(told, "is not a file of plain weights")
-
-
-@pytest.mark.parametrize(
-    "value",
-    [[torch.zeros(2)], torch.zeros(2), {"state_dict": {"w": torch.zeros(2)}, "epoch": 3}, 3],
-)
-def test_anything_but_a_state_dict_is_refused(network, tmp_path, value):
-    torch.save(value, tmp_path / "w.pth")
-    with refused() as told:
-        load_weights(network, tmp_path / "w.pth")
-    one_line(told, "is not a file of plain weights")
-
-
-@pytest.mark.parametrize("name", ["w.pth", "w.safetensors"])
-@pytest.mark.parametrize("content", [b"", b"not weights", b"\x80\x02}", b"PK\x03\x04broken"])
-def test_a_damaged_file_is_one_line(network, tmp_path, name, content):
-    (tmp_path / name).write_bytes(content)
-    with refused() as told:
-        load_weights(network, tmp_path / name)
-    one_line(told, f"{name} is not a file of plain weights")
-
-
-def test_a_missing_file_is_one_line(network, tmp_path):
-    with refused() as told:
-        load_weights(network, tmp_path / "none.pth")
-    one_line(told, "none.pth: there are no weights")
-
-
-@pytest.mark.parametrize(
-    ("change", "part"),
-    [
-        ({"0.weight": torch.zeros(4, 3)}, "0.weight has shape (4, 3) in the file and (2, 3)"),
-        ({"0.bias": None}, "the file has no 0.bias"),
-        ({"2.weight": torch.zeros(1)}, "the network has no 2.weight"),
-    ],
-)
-def test_weights_of_another_network_are_refused_by_name(network, other, tmp_path, change, part):
-    state = {**other.state_dict(), **change}
-    save_file({k: v for k, v in state.items() if v is not None}, tmp_path / "w.safetensors")
-    before = network[0].weight.detach().clone()
-    with refused() as told:
-        load_weights(network, tmp_path / "w.safetensors")
-    one_line(told, "w.safetensors is not for this network", part, "same architecture")
-    assert torch.equal(network[0].weight, before)
-
-
-def test_of_many_misfits_the_first_is_told_and_the_rest_counted(network, tmp_path):
-    save_file({"x": torch.zeros(1)}, tmp_path / "w.safetensors")
-    with refused() as told:
-        load_weights(network, tmp_path / "w.safetensors")
-    one_line(told, "the file has no 0.weight (and 7 more)")
+def test_what_had_to_be_done_to_weights_is_told(folder):
+    state = {"module.weight": torch.full((5, 3), 2.0), "module.bias": torch.zeros(5)}
+    save_file(state, folder / "w.safetensors")
+    told = []
+    settings = ModelSettings(factory="nets.py:narrow", weights=str(folder / "w.safetensors"))
+    model = build_model(settings, 5, 2, (folder,), told.append)
+    assert (model.weight == 2.0).all()
+    assert told == [f"{folder / 'w.safetensors'}: took 'module.' off all 2 names."]
 
 
 def test_weights_are_looked_for_beside_the_recipe_first(tmp_path):

@@ -1,0 +1,54 @@
+"""What ``compressor list`` lists: methods, data sets, models, recipes."""
+
+import ast
+from collections.abc import Callable
+from pathlib import Path
+
+from torchvision.models import list_models
+
+from compressor.data.catalog import SOURCES
+from compressor.recipe import shipped, shipped_recipes
+from compressor.sparsity.catalog import METHODS
+
+
+def methods() -> list[dict[str, str]]:
+    """Methods with their papers."""
+    return [{"name": m.name, "summary": m.summary, "paper": m.paper} for m in METHODS.values()]
+
+
+def sources() -> list[dict[str, str]]:
+    """Data sets."""
+    return [
+        {"name": s.name, "description": s.description, "size": s.size_note, "licence": s.licence}
+        for s in SOURCES.values()
+    ]
+
+
+def models() -> list[dict[str, str]]:
+    """Shipped factories and torchvision's networks."""
+    factories = [
+        f"models/{path.name}:{name}"
+        for path in sorted(shipped("models").glob("*.py"))
+        for name in _public_functions(path)
+    ]
+    return [{"name": n} for n in [*factories, *(f"torchvision:{n}" for n in list_models())]]
+
+
+def _public_functions(path: Path) -> list[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+    return [name for name in names if not name.startswith("_")]
+
+
+def recipes() -> list[dict[str, str]]:
+    """Shipped recipes with their files."""
+    return [{"name": name, "file": str(path)} for name, path in shipped_recipes().items()]
+
+
+LISTS: dict[str, Callable[[], list[dict[str, str]]]] = {
+    "methods": methods,
+    "data": sources,
+    "models": models,
+    "recipes": recipes,
+}
+"""By the word that the command takes."""

@@ -1,0 +1,251 @@
+"""Residual branches that are zero, and their removal as blocks.
+
+In ``x + f(x)`` the branch ``f`` may go where it gives exactly zero. That its inner units are gone
+is not enough: the norm behind the last layer, or that layer's own bias, still adds the same shift
+to all places. What makes a branch zero is found in the captured graph by asking of each operator
+which of its operands have to be zero. A branch goes with all operators, parameters and buffers that
+nothing else reads; the addition becomes its other operand, so the network is a graph from then on.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, fx, nn
+
+from compressor.couplings.call import operator_name, shapes_of
+from compressor.couplings.capture import Example
+from compressor.couplings.coupling import Coupling, Couplings, named_tensors, tied_tensors
+from compressor.couplings.sharing import sharing_copy
+from compressor.errors import StripError
+from compressor.strip.compare import difference_and_spread, dtype_of, outputs_of
+from compressor.strip.dead import dead_without, is_shared, is_written, writes
+from compressor.strip.graph import CapturedNetwork, captured_network, example_like
+from compressor.strip.reading import Reading
+from compressor.strip.zeros import zero_makers, zero_values
+
+
+@dataclass(frozen=True)
+class Branch:
+    """The residual branch ``f`` of one addition ``x + f(x)``.
+
+    Attributes:
+        name: The module that adds, numbered from the second addition on.
+        node: The addition in the captured graph.
+        operator: Its operator, to notice another graph.
+        operand: Which of its two operands the branch is.
+        modules: Modules that run in the branch only.
+        couplings: Couplings that lie in the branch whole.
+        tensors: Parameters and buffers that nothing else reads.
+        last: Parameters that make the branch exactly zero when they are.
+        emptied_by: Couplings of the branch each of which makes it exactly zero when none of its
+            units is left: there is no shift behind them.
+    """
+
+    name: str
+    node: str
+    operator: str
+    operand: int
+    modules: tuple[str, ...]
+    couplings: tuple[str, ...]
+    tensors: tuple[str, ...]
+    last: tuple[str, ...]
+    emptied_by: tuple[str, ...]
+
+
+def removable_branches(model: nn.Module, couplings: Couplings) -> tuple[Branch, ...]:
+    """Residual branches of ``model`` that some of its parameters make exactly zero, in order.
+
+    A branch that only parameters in use elsewhere would make zero is none: there they would be
+    missed.
+
+    Args:
+        model: The network; not touched.
+        couplings: What index flow found in it.
+
+    Raises:
+        StripError: The couplings hold no captured graph.
+    """
+    network = _graph_of(model, couplings)
+    tensors = named_tensors(model)
+    ours = {name for name, _ in model.named_parameters()} - tied_tensors(model).keys()
+    found: list[Branch] = []
+    for node in network.graph.nodes:
+        for operand in _branch_operands(node):
+            found += _branch_at(node, operand, ours, _Inside(couplings, tensors))
+    return tuple(_numbered(found))
+
+
+def remove_branches(
+    model: nn.Module, couplings: Couplings, branches: Sequence[Branch]
+) -> CapturedNetwork:
+    """``model`` as a graph without ``branches``; a branch inside another goes with it.
+
+    Equal to ``model`` wherever ``branches`` are zero. Tensors that stay keep their names, and the
+    couplings of the result are found as those of any network.
+
+    Args:
+        model: The network that the branches were found in; not touched.
+        couplings: Those that they were found with.
+        branches: What is removed.
+
+    Raises:
+        StripError: The graph is another one than the branches were found in.
+    """
+    network = _graph_of(model, couplings)
+    nodes = {node.name: node for node in network.graph.nodes}
+    gone: set[str] = set()
+    for branch in branches:
+        node = nodes.get(branch.node)
+        if node is None or str(node.target) != branch.operator:
+            raise StripError(
+                f"{branch.name}: the branch ends in {branch.node} ({branch.operator}), which the "
+                "captured graph lacks. Use the network that the branch was found in."
+            )
+        if branch.node not in gone:
+            gone |= _remove(node, branch.operand)
+    return CapturedNetwork(network, network.graph, type(model).__name__).eval()
+
+
+def zero_branches_(model: nn.Module, branches: Sequence[Branch]) -> None:
+    """Set the parameters that make ``branches`` zero to zero, in place."""
+    tensors = named_tensors(model)
+    for branch in branches:
+        for name in branch.last:
+            tensors[name].data = torch.zeros_like(tensors[name])
+
+
+@torch.no_grad()
+def compare_without(
+    model: nn.Module, couplings: Couplings, branches: Sequence[Branch], batches: Sequence[Example]
+) -> tuple[float, float]:
+    """As ``compare``, with ``branches`` zero on one side and removed on the other."""
+    dtype = dtype_of(batches[0])
+    # The exporter writes types into its graph, so it has to see those of the run.
+    original = sharing_copy(model).to(dtype)
+    slim = Reading(remove_branches(original, couplings, branches), dtype)
+    zero = sharing_copy(model)
+    zero_branches_(zero, branches)
+    return difference_and_spread(
+        outputs_of(Reading(zero, dtype), batches), outputs_of(slim, batches)
+    )
+
+
+def _graph_of(model: nn.Module, couplings: Couplings) -> CapturedNetwork:
+    if couplings.program is None:
+        raise StripError(
+            "These couplings hold no captured graph, in which branches are found. "
+            "Use the engine index-flow."
+        )
+    dtypes = (tensor.dtype for tensor in model.parameters() if tensor.is_floating_point())
+    dtype = next(dtypes, torch.float32)
+    network = captured_network(model, example_like(couplings.program.input_shapes, dtype), ())
+    assert isinstance(network, CapturedNetwork)
+    return network
+
+
+def _branch_operands(node: fx.Node) -> Iterator[int]:
+    """Which of the two operands of an addition is computed from the other, at their full shape."""
+    if node.op != "call_function" or operator_name(node.target) != "add":
+        return
+    operands = _operands(node)
+    if len(operands) != 2:
+        return
+    for place, (branch, other) in enumerate((operands, operands[::-1])):
+        shapes = {shapes_of(value) for value in (node, branch, other)}
+        if len(shapes) == 1 and other in _ancestors(branch):
+            yield place
+
+
+def _operands(node: fx.Node) -> tuple[fx.Node, ...]:
+    return tuple(operand for operand in node.args[:2] if isinstance(operand, fx.Node))
+
+
+def _ancestors(node: fx.Node) -> set[fx.Node]:
+    found: set[fx.Node] = set()
+    waiting = [node]
+    while waiting:
+        new = set(waiting.pop().all_input_nodes) - found
+        found |= new
+        waiting += new
+    return found
+
+
+@dataclass(frozen=True)
+class _Inside:
+    """What may lie inside a branch."""
+
+    couplings: Couplings
+    tensors: Mapping[str, Tensor]
+
+    def couplings_of(self, names: Set[str]) -> list[Coupling]:
+        """Couplings all of whose members are among the named tensors."""
+        return [c for c in self.couplings.free if {m.tensor for m in c.members} <= names]
+
+    def emptied(self, coupling: Coupling) -> set[str]:
+        """Tensors that are zero everywhere once the coupling has no unit left."""
+        return {
+            member.tensor
+            for member in coupling.members
+            if member.kind != "statistic"
+            and member.index.numel() == self.tensors[member.tensor].shape[member.axis]
+        }
+
+
+def _branch_at(node: fx.Node, operand: int, ours: Set[str], inside: _Inside) -> Iterator[Branch]:
+    end = _operands(node)[operand]
+    nodes = dead_without(node, end)[::-1]
+    last = zero_makers(nodes, ours).get(end)
+    if last is None:
+        return
+    names = {str(other.target) for other in nodes if other.op == "get_attr"}
+    couplings = inside.couplings_of(names)
+    yield Branch(
+        name=(_modules_of(node) or ("the network",))[-1],
+        node=node.name,
+        operator=str(node.target),
+        operand=operand,
+        modules=_modules_only_in(nodes),
+        couplings=tuple(coupling.name for coupling in couplings),
+        tensors=tuple(sorted(names)),
+        last=tuple(sorted(last)),
+        emptied_by=tuple(c.name for c in couplings if end in zero_values(nodes, inside.emptied(c))),
+    )
+
+
+def _modules_of(node: fx.Node) -> tuple[str, ...]:
+    """Names of the modules whose forward made ``node``, the innermost last."""
+    stack = node.meta.get("nn_module_stack") or {}
+    return tuple(entry[0] for entry in stack.values() if entry[0])
+
+
+def _modules_only_in(nodes: Sequence[fx.Node]) -> tuple[str, ...]:
+    inside = set(nodes)
+    calls = [node for node in nodes[0].graph.nodes if node.op == "call_function"]
+    elsewhere = {name for node in calls if node not in inside for name in _modules_of(node)}
+    here = (name for node in calls if node in inside for name in _modules_of(node))
+    return tuple(dict.fromkeys(name for name in here if name not in elsewhere))
+
+
+def _numbered(branches: Sequence[Branch]) -> Iterator[Branch]:
+    """The branches under names of their own: a module may add more than once."""
+    taken: dict[str, int] = {}
+    for branch in branches:
+        number = taken[branch.name] = taken.get(branch.name, 0) + 1
+        yield branch if number == 1 else replace(branch, name=f"{branch.name}#{number}")
+
+
+def _remove(node: fx.Node, operand: int) -> set[str]:
+    """Put the other operand in the place of an addition; the names of all that went."""
+    operands, graph = _operands(node), node.graph
+    skip, useless = operands[1 - operand], [node, *dead_without(node, operands[operand])]
+    into_skip = writes(node) and operand == 1
+    if is_written(node) and not into_skip and is_shared(skip, set(useless)):
+        # The sum had memory of its own for what is written into it later.
+        with graph.inserting_before(node):
+            skip = graph.call_function(torch.ops.aten.clone.default, (skip,))
+    node.replace_all_uses_with(skip)
+    names = {other.name for other in useless}
+    for other in useless:
+        graph.erase_node(other)
+    return names
