@@ -15,7 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from compressor.couplings.forward import Place, traceable_copy
+from compressor.couplings.batch import batch_of, free_batch_, is_fixed, one_more
+from compressor.couplings.forward import Place, make_traceable_
+from compressor.couplings.sharing import sharing_copy
 from compressor.errors import CouplingError
 
 Example = Tensor | tuple[Any, ...]
@@ -46,6 +48,8 @@ def described(example: Any) -> Any:
 def capture(model: nn.Module, example: Example, place: Place | None = None) -> ExportedProgram:
     """The graph of ``model`` in eval mode; the model itself is not touched.
 
+    The parameters of the graph share their storage with those of ``model``.
+
     Args:
         model: Any module.
         example: Input batch, at least 2 images; shape ``(images, ...)``.
@@ -55,8 +59,21 @@ def capture(model: nn.Module, example: Example, place: Place | None = None) -> E
         CouplingError: The network does not run on ``example``, or depends on values of tensors.
     """
     where = place or Place()
-    twin = traceable_copy(model, where)
     arguments = as_arguments(example)
+    program = _exported(model, arguments, where)
+    if is_fixed(program):
+        try:
+            larger = _exported(model, one_more(arguments), where)
+        except CouplingError:
+            return program  # the network has one batch size by its nature
+        free_batch_(program, larger, batch_of(arguments))
+    return program
+
+
+def _exported(model: nn.Module, arguments: tuple[Any, ...], where: Place) -> ExportedProgram:
+    # The exporter reads no parameter and writes none, so the largest networks need no second copy.
+    twin = sharing_copy(model)
+    make_traceable_(twin, where)
     shapes = torch.utils._pytree.tree_map(_batch_is_variable, arguments)
     with _quiet(), _no_fused_attention():
         try:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 from torch.overrides import TorchFunctionMode
 
 from compressor.couplings.coupling import named_tensors
@@ -25,13 +26,28 @@ class Place:
 
 def traceable_copy(model: nn.Module, place: Place) -> nn.Module:
     """A copy in eval mode, all of it with gradients, that tells ``place`` which module runs."""
-    twin = copy.deepcopy(model).eval()
-    for parameter in twin.parameters():
+    twin = copy.deepcopy(model)
+    make_traceable_(twin, place)
+    return twin
+
+
+def make_traceable_(model: nn.Module, place: Place) -> None:
+    """Put ``model`` in eval mode, all of it with gradients, and let it tell which module runs.
+
+    Raises:
+        CouplingError: A layer has no width yet.
+    """
+    model.eval()
+    for name, parameter in model.named_parameters():
+        if isinstance(parameter, UninitializedParameter):
+            raise CouplingError(
+                f"{name} has no shape yet, since its layer is a lazy one. "
+                "Run the network once on its example input, then use it."
+            )
         if parameter.is_floating_point() or parameter.is_complex():
             parameter.requires_grad_(True)
-    for name, module in twin.named_modules():
+    for name, module in model.named_modules():
         module.register_forward_pre_hook(_tell(place, name or "the forward pass"))
-    return twin
 
 
 def _tell(place: Place, name: str) -> Callable[[nn.Module, Any], None]:

@@ -11,6 +11,7 @@ from compressor.couplings.classes import classes_of, couplings_of
 from compressor.couplings.coupling import Couplings, first_names
 from compressor.couplings.flow import flow
 from compressor.couplings.program import program_of
+from compressor.errors import CouplingError
 
 
 @torch.no_grad()
@@ -22,8 +23,12 @@ def index_flow(model: nn.Module, example: Example) -> Couplings:
         example: Input batch of at least 2 images, or the tuple of positional arguments.
 
     Raises:
-        CouplingError: The network does not run on ``example``, or depends on values of tensors.
+        CouplingError: The network has no parameters, does not run, or depends on tensor values.
     """
+    if next(model.parameters(), None) is None:
+        raise CouplingError(
+            "The network has no parameters, so there is nothing to remove. Use one with layers."
+        )
     walked = flow(capture(model, example), first_names(model))
     classes = classes_of(walked)
     couplings = couplings_of(walked, classes)

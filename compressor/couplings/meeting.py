@@ -70,11 +70,15 @@ def _join(
     shared: frozenset[int],
 ) -> Joined | None:
     widest = max((sheet for _, sheet in group), key=lambda sheet: len(sheet.axes))
-    for _, sheet in group:
-        widest = _agree_on_axes(ledger, widest, sheet)
     held = _held_axes(parties, group, shared)
     inner = [axis for axis in widest.axes if axis in held]
-    if inner and (widest.axes[0] in held or len(inner) == len(widest.axes)):
+    if len(inner) < len(widest.axes):
+        # Rows that some party holds cannot be the units, so columns are.
+        widest = ledger.collapse(widest, inner)
+    for _, sheet in group:
+        widest = _agree_on_axes(ledger, widest, sheet)
+    inner = [axis for axis in widest.axes if axis in held]
+    if inner and len(inner) == len(widest.axes):
         for _, sheet in group:
             ledger.freeze_sheet(sheet, "they meet values that keep their width")
         return None

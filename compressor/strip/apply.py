@@ -1,12 +1,12 @@
 """StripPlan + a network as it was built -> the slim network; the only way to make one."""
 
-import copy
 from collections import defaultdict
 
 import torch
 from torch import Tensor, nn
 
 from compressor.couplings.coupling import named_tensors
+from compressor.couplings.sharing import sharing_copy
 from compressor.errors import StripError
 from compressor.strip.graph import captured_network, example_like
 from compressor.strip.layers import attributes_of
@@ -24,9 +24,12 @@ def apply(plan: StripPlan, model: nn.Module) -> nn.Module:
         example = example_like(plan.inputs, _dtype_of(model))
         slim = captured_network(model, example, plan.edits)
         _cut_tensors(slim, plan)
+        _own_parameters(slim, model)
         return slim
-    slim = copy.deepcopy(model)
+    # What is cut is new anyway: only the rest has to be copied.
+    slim = sharing_copy(model)
     _cut_tensors(slim, plan)
+    _own_parameters(slim, model)
     modules = dict(slim.named_modules())
     for name in {cut.tensor.rpartition(".")[0] for cut in plan.cuts}:
         for attribute, value in attributes_of(modules[name]).items():
@@ -36,6 +39,14 @@ def apply(plan: StripPlan, model: nn.Module) -> nn.Module:
     for name, divisor in plan.divisors.items():
         slim = _with_module(slim, name, kept(modules[name], divisor))
     return slim
+
+
+def _own_parameters(slim: nn.Module, model: nn.Module) -> None:
+    """Give ``slim`` parameters of its own where it still has storage in common with ``model``."""
+    shared = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    for parameter in slim.parameters():
+        if parameter.untyped_storage().data_ptr() in shared:
+            parameter.data = parameter.detach().clone()
 
 
 def _dtype_of(model: nn.Module) -> torch.dtype:

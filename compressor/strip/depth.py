@@ -139,7 +139,7 @@ def _graph_of(model: nn.Module, couplings: Couplings) -> CapturedNetwork:
         )
     dtypes = (tensor.dtype for tensor in model.parameters() if tensor.is_floating_point())
     dtype = next(dtypes, torch.float32)
-    network = captured_network(model, example_like(couplings.program.input_shapes, dtype), ())
+    network = captured_network(model, example_like(couplings.program.inputs, dtype), ())
     assert isinstance(network, CapturedNetwork)
     return network
 

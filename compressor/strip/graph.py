@@ -23,9 +23,6 @@ KEPT_NORMS: dict[str, Callable[..., Any]] = {
 }
 """What stands in the graph for a norm that keeps its divisor."""
 
-MOMENTUM = 0.1
-"""Share of a new batch in the running statistics of a batch norm, as torch has it."""
-
 MODES = {
     "batch_norm": "training",
     "instance_norm": "use_input_stats",
@@ -62,20 +59,20 @@ class CapturedNetwork(fx.GraphModule):
             for node in self.graph.nodes
             if node.op == "call_function" and operator_name(node.target) == "batch_norm"
         ]
-        mode = self.training
+        mode, momenta = self.training, [_argument(node, "momentum") for node in norms]
         for number, batch in enumerate(batches, start=1) if norms else ():
             for node in norms:
                 _set(node, "training", None, value=True)
                 _set(node, "momentum", None, 1 / number)
             self.recompile()
             self(batch)
-        for node in norms:
-            _set(node, "momentum", None, MOMENTUM)
+        for node, momentum in zip(norms, momenta, strict=True):
+            _set(node, "momentum", None, momentum)
         self.train(mode)
 
 
 def captured_network(model: nn.Module, example: Example, edits: Sequence[Edit]) -> nn.Module:
-    """``model`` as a graph with ``edits`` made; its tensors are copies, not cut yet.
+    """``model`` as a graph with ``edits`` made; it shares its parameters, which are not cut yet.
 
     Args:
         model: The network as it was captured for the edits; not touched.
@@ -122,11 +119,12 @@ def _take_over_(network: nn.Module, model: nn.Module) -> None:
 def _always_trains(node: fx.Node) -> bool:
     """Whether a norm has no running statistics, so that it takes those of the batch in any mode."""
     names = [parameter.name for parameter in node.target._schema.arguments]  # type: ignore[union-attr]
-    if "running_mean" not in names:
-        return False
-    position = names.index("running_mean")
-    given = node.args[position] if position < len(node.args) else node.kwargs.get("running_mean")
-    return given is None
+    return "running_mean" in names and _argument(node, "running_mean") is None
+
+
+def _argument(node: fx.Node, name: str) -> Any:
+    position = _position(node, name)
+    return node.args[position] if position < len(node.args) else node.kwargs.get(name)
 
 
 def _position(node: fx.Node, argument: str) -> int:

@@ -155,6 +155,11 @@ def _cuts(model: nn.Module, couplings: Couplings, structure: Structure) -> tuple
         removed = ~structure.keep[coupling.name]
         for member in coupling.members:
             place = (member.tensor, member.axis)
+            if member.tensor not in tensors:
+                raise StripError(
+                    f"{member.tensor}: the coupling {coupling.name} cuts a tensor that the network "
+                    "does not have. Give the couplings of this network."
+                )
             size = tensors[member.tensor].shape[member.axis]
             keep.setdefault(place, torch.ones(size, dtype=torch.bool))
             keep[place][member.index[removed].flatten()] = False

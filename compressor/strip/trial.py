@@ -5,7 +5,6 @@ network's own input, a split whose points are constants, a product that does not
 unit. Cutting and running shows all of them.
 """
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -15,6 +14,7 @@ from torch.utils._pytree import tree_map
 
 from compressor.couplings.capture import Example, as_arguments
 from compressor.couplings.coupling import Couplings, Form
+from compressor.couplings.sharing import sharing_copy
 from compressor.errors import CheckError, CouplingError, StripError
 from compressor.strip.compare import FP64_BOUND, as_type, compare
 from compressor.structure import Structure
@@ -112,18 +112,21 @@ def _without_failing(trial: Trial, couplings: Couplings, halves: Mapping[str, Te
 def shake(model: nn.Module, example: Example, seed: int) -> nn.Module:
     """A copy of ``model`` on the CPU, in eval mode, without values that hide mistakes.
 
+    It shares the storage of the parameters that are as they were: read it, or copy it first.
+
     Norm scales and shifts, and every other parameter whose values are all the same (a head that
     starts at zero, say), become random in [0.5, 1.5]. The norms then take their statistics from
     ``example``: with those of a new network, or random ones, the images are no more than a
     rounding error of the outputs of a deep network, and so is any mistake.
     """
     generator = torch.Generator().manual_seed(seed)
-    shaken = copy.deepcopy(model).cpu().eval()
+    shaken = sharing_copy(model).cpu().eval()
     for layer in shaken.modules():
         is_norm = isinstance(layer, nn.modules.batchnorm._BatchNorm)
         for tensor in layer.parameters(recurse=False):
             if tensor.is_floating_point() and (is_norm or _is_constant(tensor)):
-                tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.5)
+                values = torch.rand(tensor.shape, generator=generator) + 0.5
+                tensor.data = values.to(tensor.dtype)
     _settle_norms(shaken, example)
     return shaken
 

@@ -104,7 +104,7 @@ class Attention(nn.Module):
         batch, count, width = x.shape
         qkv = self.qkv(x).reshape(batch, count, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         found = functional.scaled_dot_product_attention(*qkv.unbind(0))
-        return self.head((x + self.out(found.transpose(1, 2).reshape(batch, count, width))))
+        return self.head(x + self.out(found.transpose(1, 2).reshape(batch, count, width)))
 
 
 @pytest.mark.parametrize(("heads", "num_units"), [(4, 4), (6, 6)])

@@ -171,6 +171,14 @@ def test_sum_over_values_that_are_not_zero_freezes_them():
     }
 
 
+@pytest.mark.parametrize("zero", [True, False])
+def test_result_is_zero_where_its_bias_is(zero):
+    specs = [((4, 6), (1,)), ((5, 6), (0, 1)), ((5,), (0,), zero)]
+    claim = claim_of(aten.linear.default, specs)
+    assert check_claims(claim, functional.linear) < 1e-12
+    assert [sheet.zero for sheet in claim.result.sheets] == [zero]
+
+
 def test_inputs_of_a_layer_that_reads_images_stay():
     claim = claim_of(aten.linear.default, [((4, 6), ()), ((5, 6), (0, 1))])
     assert len(claim.free) == 5

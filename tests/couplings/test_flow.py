@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from compressor.couplings.capture import capture
+from compressor.couplings.coupling import first_names
 from compressor.couplings.elementwise import NOT_ZERO_AT_ZERO, ZERO_AT_ZERO
 from compressor.couplings.flow import flow, place_of
 from compressor.couplings.index_flow import index_flow
@@ -32,7 +33,7 @@ class Net(nn.Module):
 
 
 def walked(net, example=IMAGES):
-    return flow(capture(net, example))
+    return flow(capture(net, example), first_names(net))
 
 
 def reasons(net, example=IMAGES):

@@ -5,7 +5,7 @@ import torch
 
 from compressor.couplings.ledger import Ledger
 from compressor.couplings.meeting import broadcast_party, meet
-from compressor.couplings.sheets import Sheet, Value
+from compressor.couplings.sheets import Sheet, Value, varying
 
 from .calls import labelled, units_of
 
@@ -93,3 +93,4 @@ def test_value_along_columns_without_labels_collapses_a_joint_sheet_to_rows():
     (joined,) = met(ledger, joint, Value((5,)))
     assert joined.zeros == (True, None)
     assert len(set(units_of(ledger).of_label.tolist())) == 6
+    assert varying(joined.labels) == (1,)

@@ -24,7 +24,7 @@ from compressor.strip.trial import shake
 from compressor.structure import Structure
 
 from .topologies import TOPOLOGIES
-from .topology import alone
+from .topology import DOES_NOT_COME_BACK, alone
 
 EVERY_TOPOLOGY = pytest.mark.parametrize("name", TOPOLOGIES)
 OF_ONE_TENSOR = pytest.mark.parametrize(
@@ -33,6 +33,8 @@ OF_ONE_TENSOR = pytest.mark.parametrize(
 """What counts MACs takes one tensor."""
 
 
+pytestmark = pytest.mark.filterwarnings("ignore:input's size at dim=1 does not match")
+"""An instance norm without parameters has none to learn its new width from, and only warns."""
 DOUBLE = torch.float64
 
 
@@ -58,9 +60,15 @@ def network(name: str) -> nn.Module:
     return shake(fresh(name), arguments(name), seed=1)
 
 
+def check_seconds(name: str) -> float:
+    """Where torch-pruning does not come back there is no use in waiting long."""
+    return 1.0 if TOPOLOGIES[name].why == DOES_NOT_COME_BACK else 20.0
+
+
 @cache
 def couplings_of(name: str) -> Couplings:
-    return find_couplings(fresh(name), arguments(name), engine="both")
+    seconds = check_seconds(name)
+    return find_couplings(fresh(name), arguments(name), engine="both", check_seconds=seconds)
 
 
 @cache
@@ -124,7 +132,8 @@ def test_couplings_are_free_or_frozen_by_name_and_reason(name):
 def test_torch_pruning_says_what_is_known_of_it(name):
     agreement, expected = couplings_of(name).agreement, TOPOLOGIES[name]
     found = "no answer" if agreement.note else "refuted" if agreement.refuted else "agrees"
-    assert (found, expected.why in agreement.note) == (expected.second_engine, True)
+    assert found == expected.second_engine
+    assert found != "no answer" or expected.why in agreement.note
     assert ("torch-pruning" in agreement.engines) == (found != "no answer")
 
 
@@ -164,9 +173,8 @@ def test_cost_in_closed_form_equals_the_counts_of_the_slim_network(name):
     removed = {key: int((~kept).sum()) for key, kept in halved(name).keep.items()}
     counts = count(slim(name), images)
     assert cost.params(removed) == counts.params
-    # Products of two activations, inside attention, count as before: an upper bound.
-    assert cost.macs(removed) - cost.fixed_macs == counts.macs - counts.other_macs
-    assert cost.fixed_macs >= counts.other_macs
+    assert (cost.macs(removed) == counts.macs) == (TOPOLOGIES[name].cost == "exact")
+    assert cost.macs(removed) >= counts.macs
 
 
 @EVERY_TOPOLOGY

@@ -8,8 +8,9 @@ from .topologies_attention import ATTENTION
 from .topologies_convolution import CONVOLUTION
 from .topologies_movement import MOVEMENT
 from .topologies_norms import NORMS
+from .topologies_sharing import SHARING
 from .topology import Topology, conv, pooled
 
 __all__ = ["TOPOLOGIES", "Topology", "conv", "pooled"]
 
-TOPOLOGIES: dict[str, Topology] = CONVOLUTION | MOVEMENT | NORMS | ATTENTION
+TOPOLOGIES: dict[str, Topology] = CONVOLUTION | SHARING | MOVEMENT | NORMS | ATTENTION

@@ -1,12 +1,10 @@
 """Networks with attention: how heads and their entries get coupled."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .topology import Topology
+from .topology import DOES_NOT_COME_BACK, Topology
 
 WIDTH, HEADS, ENTRIES = 6, 4, 3
 
@@ -61,17 +59,17 @@ class FusedProjection(nn.Module):
 
 
 class SeparateProjections(nn.Module):
-    """Queries, keys and values from layers of their own; softmax by hand, widths from tensors."""
+    """Queries, keys and values from layers of their own; the number of heads is an attribute."""
 
     def __init__(self) -> None:
         super().__init__()
-        inner = HEADS * ENTRIES
+        inner, self.heads = HEADS * ENTRIES, HEADS
         self.query, self.key = nn.Linear(WIDTH, inner), nn.Linear(WIDTH, inner)
         self.value, self.project = nn.Linear(WIDTH, inner), nn.Linear(inner, WIDTH)
 
     def forward(self, x: Tensor) -> Tensor:
         query, key, value = (
-            layer(x).unflatten(-1, (-1, ENTRIES)).transpose(1, 2)
+            layer(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for layer in (self.query, self.key, self.value)
         )
         weights = (query @ key.transpose(-1, -2) * ENTRIES**-0.5).softmax(dim=-1)
@@ -81,19 +79,17 @@ class SeparateProjections(nn.Module):
 class GroupedQueries(nn.Module):
     """Two heads of keys and values for four of queries."""
 
-    def __init__(self, repeat: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.query, self.project = nn.Linear(WIDTH, 12), nn.Linear(12, WIDTH)
-        self.key, self.value, self.repeat = nn.Linear(WIDTH, 6), nn.Linear(WIDTH, 6), repeat
+        self.key, self.value = nn.Linear(WIDTH, 6), nn.Linear(WIDTH, 6)
 
     def forward(self, x: Tensor) -> Tensor:
         query, key, value = (
             layer(x).unflatten(-1, (-1, ENTRIES)).transpose(1, 2)
             for layer in (self.query, self.key, self.value)
         )
-        x = functional.scaled_dot_product_attention(
-            query, self.repeat(key), self.repeat(value), enable_gqa=True
-        )
+        x = functional.scaled_dot_product_attention(query, key, value, enable_gqa=True)
         return self.project(x.transpose(1, 2).flatten(2))
 
 
@@ -109,7 +105,8 @@ class Einsum(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         query, key, value = (
-            torch.einsum("bnc,hcd->bhnd", x, weight) for weight in (self.query, self.key, self.value)
+            torch.einsum("bnc,hcd->bhnd", x, weight)
+            for weight in (self.query, self.key, self.value)
         )
         weights = (torch.einsum("bhnd,bhmd->bhnm", query, key) / ENTRIES).softmax(dim=-1)
         x = torch.einsum("bhnm,bhmd->bhnd", weights, value)
@@ -155,26 +152,26 @@ HEADS_FREE = {"stem": WIDTH, "attention.qkv": HEADS}
 
 ATTENTION: dict[str, Topology] = {
     "fused qkv": Topology(lambda: Tokens(FusedProjection()), HEADS_FREE, form="graph"),
-    "class token": Topology(
-        ClassToken, {**HEADS_FREE, "wide": 8}, form="graph"
-    ),
+    "class token": Topology(ClassToken, {**HEADS_FREE, "wide": 8}, form="graph"),
     "separate q, k, v": Topology(
-        lambda: Tokens(SeparateProjections()), {"stem": WIDTH, "attention.query": HEADS}
+        lambda: Tokens(SeparateProjections()),
+        {"stem": WIDTH, "attention.query": HEADS},
+        form="mended",
+        second_engine="refuted",
+        why="it takes entries of a head for channels of their own",
     ),
     "grouped-query attention": Topology(
-        lambda: Tokens(GroupedQueries(lambda x: x)), {"stem": WIDTH, "attention.query": 2}
-    ),
-    "repeated keys": Topology(
-        lambda: Tokens(GroupedQueries(lambda x: x.repeat_interleave(2, dim=1))),
-        {"stem": WIDTH, "attention.query": 2},
+        lambda: Tokens(GroupedQueries()), {"stem": WIDTH, "attention.query": 2}
     ),
     "einsum attention": Topology(
-        lambda: Tokens(Einsum()), {"stem": WIDTH, "attention": HEADS, "attention#2": ENTRIES, "attention#3": ENTRIES}
+        lambda: Tokens(Einsum()),
+        {"stem": WIDTH, "attention": HEADS, "attention#2": ENTRIES, "attention#3": ENTRIES},
+        cost="upper bound",
+        second_engine="no answer",
+        why=DOES_NOT_COME_BACK,
     ),
     "nn.MultiheadAttention": Topology(
         lambda: Tokens(TorchAttention()), {"stem": WIDTH, "attention.inner": 3}, form="graph"
     ),
-    "shifted windows": Topology(
-        lambda: Tokens(Windows()), HEADS_FREE, form="graph"
-    ),
+    "shifted windows": Topology(lambda: Tokens(Windows()), HEADS_FREE, form="graph"),
 }

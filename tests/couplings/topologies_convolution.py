@@ -103,20 +103,6 @@ class ConcatWithConstant(nn.Module):
         return self.head(pooled(self.body(torch.cat([x, places], dim=1))))
 
 
-class Sum(nn.Module):
-    """Two branches of which one is a concatenation: units of one layer in two couplings."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.left, self.right, self.both = Unit(3, 4), Unit(3, 3), Unit(3, 7)
-        self.after_left, self.head = Unit(4, 5), nn.Linear(12, 4)
-
-    def forward(self, x: Tensor) -> Tensor:
-        left = self.left(x)
-        both = torch.cat([left, self.right(x)], dim=1) + self.both(x)
-        return self.head(pooled(torch.cat([both, self.after_left(left)], dim=1)))
-
-
 class SqueezeExcite(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -139,59 +125,6 @@ class OneChannel(nn.Sequential):
         super().__init__(
             Unit(3, 6), conv(6, 1), nn.Tanh(), conv(1, 5), nn.Flatten(), nn.Linear(320, 1)
         )
-
-
-class CalledTwice(nn.Module):
-    """The same block twice in a row: its outputs are its inputs."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem, self.block, self.head = Unit(3, 6), Unit(6, 6), nn.Linear(6, 4)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(pooled(self.block(self.block(self.stem(x)))))
-
-
-class CalledOnTwoBranches(nn.Module):
-    """One layer on two different tensors, with layers of their own behind each call."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.left, self.right, self.shared = Unit(3, 6), Unit(3, 6), Unit(6, 5)
-        self.after_left, self.after_right = conv(5, 4), conv(5, 4)
-        self.head = nn.Linear(8, 4)
-
-    def forward(self, x: Tensor) -> Tensor:
-        left = self.after_left(self.shared(self.left(x)))
-        right = self.after_right(self.shared(self.right(x)))
-        return self.head(pooled(torch.cat([left, right], dim=1)))
-
-
-class TwoNames(nn.Module):
-    """One module under two names, called once through each."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem, self.block = Unit(3, 6), Unit(6, 6)
-        self.alias = self.block
-        self.head = nn.Linear(6, 4)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(pooled(self.alias(self.block(self.stem(x)))))
-
-
-class TiedWeights(nn.Module):
-    """Two layers that share one parameter, in a network with other layers."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem, self.first, self.second = Unit(3, 6), conv(6, 6), conv(6, 6)
-        self.second.weight = self.first.weight
-        self.other, self.head = Unit(6, 5), nn.Linear(5, 4)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = functional.relu(self.first(self.stem(x)))
-        return self.head(pooled(self.other(functional.relu(self.second(x)))))
 
 
 class Transposed(nn.Sequential):
@@ -258,25 +191,12 @@ class AddsItsInput(nn.Module):
         return self.head(pooled(self.body(x + self.second(self.first(x)))))
 
 
-class UnusedModule(nn.Module):
-    """A layer that no image passes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.body, self.unused, self.head = Unit(3, 6), conv(6, 9), nn.Linear(6, 4)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(pooled(self.body(x)))
-
-
 def half_frozen() -> nn.Module:
     """A network of which the first part is not trained."""
     net = Residual()
     net.stem.requires_grad_(False)
     return net
 
-
-NO_GROUPS = "torch-pruning has groups otherwise, so it freezes them"
 
 CONVOLUTION: dict[str, Topology] = {
     "plain": Topology(Plain, {"0": 6, "2": 5}, {"6": OUTPUT}),
@@ -287,18 +207,18 @@ CONVOLUTION: dict[str, Topology] = {
         PaddedShortcut,
         {"stem.0": 4},
         {"block.0": "keep their width", **HEAD},
+        second_engine="refuted",
+        why="it does not see where the padding begins",
     ),
     "nested concat": Topology(NestedConcat, {"a.0": 4, "b.0": 3, "c.0": 5, "last": 6}),
     "concat then norm": Topology(ConcatThenNorm, {"stem": 6, "first": 4, "second": 5}),
     "concat with a constant": Topology(ConcatWithConstant, {"stem.0": 6, "body.0": 5}),
-    "sum of a concat": Topology(Sum, {"left.0": 4, "right.0": 3, "after_left.0": 5}),
     "squeeze-excite": Topology(
         lambda: Between(SqueezeExcite(), 8), {"stem.0": 8, "between.squeeze": 3, "body.0": 5}
     ),
     "depthwise": Topology(lambda: sequential(6, 6, 6), {"stem.0": 6, "body.0": 5}),
     "depth multiplier": Topology(lambda: sequential(4, 4, 8), {"stem.0": 4, "body.0": 5}),
     "grouped 2": Topology(lambda: sequential(2, 8, 6), {"stem.0": 4, "between": 3, "body.0": 5}),
-    "grouped 4": Topology(lambda: sequential(4, 8, 8), {"stem.0": 4, "body.0": 5}),
     "grouped 32": Topology(lambda: sequential(32, 64, 64), {"stem.0": 32, "body.0": 5}),
     "one channel": Topology(OneChannel, {"0.0": 6, "3": 5}, {}),
     "one input channel": Topology(
@@ -307,18 +227,11 @@ CONVOLUTION: dict[str, Topology] = {
         {"3": OUTPUT},
         (1, 8, 8),
     ),
-    "called twice": Topology(CalledTwice, {"stem.0": 6}),
-    "called on two branches": Topology(
-        CalledOnTwoBranches, {"left.0": 6, "shared.0": 5, "after_left": 4, "after_right": 4}
-    ),
-    "two names": Topology(TwoNames, {"stem.0": 6}),
-    "tied weights": Topology(TiedWeights, {"stem.0": 6, "other.0": 5}),
     "transposed": Topology(Transposed, {"0.0": 6, "1": 4, "4": 5}, {"6": OUTPUT}),
     "transposed in groups": Topology(
         lambda: Transposed(2), {"0.0": 3, "1": 2, "4": 5}, {"6": OUTPUT}
     ),
     "flatten 1": Topology(lambda: Flattened(1), {"0.0": 6, "3": 7}, {"5": OUTPUT}),
-    "flatten 2": Topology(lambda: Flattened(2), {"0.0": 6, "3": 7}, {"5": OUTPUT}),
     "flatten 4": Topology(lambda: Flattened(4), {"0.0": 6, "3": 7}, {"5": OUTPUT}),
     "upsampled skip": Topology(UpsampledSkip, {"stem.0": 6, "down.0": 8, "up.0": 5}),
     "standardised weights": Topology(
@@ -329,7 +242,6 @@ CONVOLUTION: dict[str, Topology] = {
     "adds its input": Topology(
         AddsItsInput, {"first.0": 6, "body.0": 5}, {"second": "keep their width", **HEAD}
     ),
-    "unused module": Topology(UnusedModule, {"body.0": 6}),
     "one dimension": Topology(
         lambda: nn.Sequential(
             nn.Conv1d(2, 6, 3, padding=1),

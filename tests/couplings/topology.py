@@ -13,6 +13,7 @@ SecondEngine = Literal["agrees", "refuted", "no answer"]
 """What torch-pruning says. ``refuted``: it has couplings that cutting shows to be wrong."""
 
 OUTPUT = "output of the network"
+DOES_NOT_COME_BACK = "was stopped"
 HEAD = {"head": OUTPUT}
 
 
@@ -32,6 +33,9 @@ class Topology:
         shape: Shape of one image.
         form: The first form in which the network can be cut.
         arguments: Images -> arguments of the network.
+        cost: Whether the closed form of the cost is exact, or an upper bound: where channels are
+            the rows that a layer works on (a token mixer), or two couplings share a product of
+            activations, the slim network counts less.
         second_engine: What torch-pruning says of the same network.
         why: A piece of what it says where it gives no answer, or why its answer is wrong.
     """
@@ -42,6 +46,7 @@ class Topology:
     shape: Shape = (3, 8, 8)
     form: Form = "module"
     arguments: Callable[[Tensor], tuple[Any, ...]] = alone
+    cost: Literal["exact", "upper bound"] = "exact"
     second_engine: SecondEngine = "agrees"
     why: str = ""
 

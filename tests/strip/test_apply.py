@@ -94,8 +94,10 @@ def test_layer_of_an_unknown_type_keeps_its_attributes(net, couplings, make_stru
             self.register_buffer("running_var", norm.running_var)
 
     net.stem_norm = Norm()
-    slim = apply(make_plan(net, couplings, make_structure(6)), net)
-    assert slim.stem_norm.weight.shape == slim.stem_norm.running_var.shape == (6,)
+    structure = make_structure(6)
+    slim = apply(make_plan(net, couplings, structure), net)
+    width = (structure.widths()["stem"],)
+    assert slim.stem_norm.weight.shape == slim.stem_norm.running_var.shape == width
     assert slim.stem_norm.num_features == 16
 
 
