@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from compressor.couplings.call import Call, Result
-from compressor.couplings.contraction import axis_labels
 from compressor.couplings.coupling import Kind
 from compressor.couplings.ledger import Ledger
-from compressor.couplings.sheets import Sheet, Value, along_axis, settle
+from compressor.couplings.sheets import Sheet, Value, along_axis, axis_labels, settle
 
 NOT_ZERO = "the norm runs over values that are not zero when masked"
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from compressor.couplings import contraction, elementwise, movement, normalization
+from compressor.couplings import contraction, convolution, elementwise, movement, normalization
 from compressor.couplings.call import Call, Result
 from compressor.couplings.gate import gate
 from compressor.couplings.ledger import Ledger
@@ -120,7 +120,7 @@ RULES: dict[str, Rule] = {
             "conv_transpose2d",
             "conv_transpose3d",
         ],
-        contraction.convolution,
+        convolution.convolution,
     ),
     "linear": contraction.linear,
     "addmm": contraction.addmm,

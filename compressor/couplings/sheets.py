@@ -114,3 +114,14 @@ def resized(labels: Tensor, shape: Sequence[int], axes: Sequence[int]) -> Tensor
 def expanded(labels: Tensor, shape: Sequence[int]) -> Tensor:
     """Labels broadcast to ``shape``, as elementwise operators do."""
     return torch.broadcast_to(labels, tuple(shape))
+
+
+def axis_labels(value: Value, axis: int) -> Tensor:
+    """Labels along one axis of a weight, shape ``(size,)``; -1 where it has none."""
+    for sheet in value.along(axis):
+        labels = sheet.labels
+        for other in range(labels.dim()):
+            if other != axis:
+                labels = labels.narrow(other, 0, 1)
+        return labels.flatten()
+    return torch.full((value.shape[axis],), -1)

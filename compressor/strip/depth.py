@@ -104,7 +104,8 @@ def remove_branches(
             )
         if branch.node not in gone:
             gone |= _remove(node, branch.operand)
-    return CapturedNetwork(network, network.graph, type(model).__name__).eval()
+    _drop_unread(network)
+    return network
 
 
 def zero_branches_(model: nn.Module, branches: Sequence[Branch]) -> None:
@@ -142,6 +143,16 @@ def _graph_of(model: nn.Module, couplings: Couplings) -> CapturedNetwork:
     network = captured_network(model, example_like(couplings.program.inputs, dtype), ())
     assert isinstance(network, CapturedNetwork)
     return network
+
+
+def _drop_unread(network: CapturedNetwork) -> None:
+    """Recompile ``network`` and take from it the tensors that its graph no longer reads."""
+    network.recompile()
+    network.delete_all_unused_submodules()
+    read = {node.target for node in network.graph.nodes if node.op == "get_attr"}
+    for name in [name for name in named_tensors(network) if name not in read]:
+        owner, _, attribute = name.rpartition(".")
+        delattr(network.get_submodule(owner), attribute)
 
 
 def _branch_operands(node: fx.Node) -> Iterator[int]:

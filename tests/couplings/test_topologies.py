@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_leaves
 
 from compressor.count import count, layer_macs
 from compressor.couplings.coupling import Couplings, mask_
+from compressor.couplings.index_flow import index_flow
 from compressor.strip.apply import apply
 from compressor.strip.compare import as_type, compare, relative_difference
 from compressor.strip.cost import Cost
@@ -65,10 +66,22 @@ def check_seconds(name: str) -> float:
     return 1.0 if TOPOLOGIES[name].why == DOES_NOT_COME_BACK else 20.0
 
 
+def in_mixed_modes(name: str) -> nn.Module:
+    """In training mode but for its first part."""
+    net = fresh(name).train()
+    next(iter(net.children())).eval()
+    return net
+
+
 @cache
+def found(name: str) -> tuple[nn.Module, Couplings]:
+    """A network, after its couplings were found."""
+    net, seconds = in_mixed_modes(name), check_seconds(name)
+    return net, find_couplings(net, arguments(name), engine="both", check_seconds=seconds)
+
+
 def couplings_of(name: str) -> Couplings:
-    seconds = check_seconds(name)
-    return find_couplings(fresh(name), arguments(name), engine="both", check_seconds=seconds)
+    return found(name)[1]
 
 
 @cache
@@ -196,20 +209,22 @@ def test_graph_form_trains_and_its_norms_move(name):
 
 
 @EVERY_TOPOLOGY
-def test_network_is_left_as_it_was_and_found_the_same_way_twice(name):
-    net = fresh(name).train()
-    next(iter(net.children())).eval()
-    state = copy.deepcopy(net.state_dict())
-    modes = [module.training for module in net.modules()]
-    trained = [p.requires_grad for p in net.parameters()]
-    couplings = find_couplings(net, arguments(name), engine="index-flow")
-    apply(make_plan(net, couplings, couplings.everything()), net)
-    assert all(torch.equal(net.state_dict()[key], value) for key, value in state.items())
-    assert [module.training for module in net.modules()] == modes
-    assert [p.requires_grad for p in net.parameters()] == trained
+def test_network_is_left_as_it_was(name):
+    net, untouched = found(name)[0], in_mixed_modes(name)
+    apply(make_plan(net, couplings_of(name), halved(name)), net)
+    expected = untouched.state_dict()
+    assert net.state_dict().keys() == expected.keys()
+    assert all(torch.equal(net.state_dict()[key], value) for key, value in expected.items())
+    assert [m.training for m in net.modules()] == [m.training for m in untouched.modules()]
+    pairs = zip(net.parameters(), untouched.parameters(), strict=True)
+    assert all(p.requires_grad == other.requires_grad for p, other in pairs)
     assert all(p.grad is None for p in net.parameters())
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in net.modules())
-    assert plain(couplings) == plain(couplings_of(name))
+
+
+@EVERY_TOPOLOGY
+def test_couplings_are_found_the_same_way_twice(name):
+    assert plain(index_flow(fresh(name), arguments(name))) == plain(couplings_of(name))
 
 
 def plain(couplings: Couplings) -> Any:
