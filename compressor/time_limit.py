@@ -1,5 +1,6 @@
 """Work that is given up when its time is over."""
 
+import contextlib
 import ctypes
 import threading
 import time
@@ -26,30 +27,36 @@ def within(seconds: float, work: Callable[[], Answer]) -> Answer:
     """
     answers: list[Answer] = []
     failures: list[BaseException] = []
+    over = threading.Event()
 
     def body() -> None:
-        try:
-            answers.append(work())
-        except BaseException as failure:  # noqa: BLE001  carried to the caller's thread below
-            failures.append(failure)
+        # The outer one is for a second SystemExit, sent before the first was noticed.
+        with contextlib.suppress(SystemExit):
+            try:
+                answers.append(work())
+            except BaseException as failure:  # noqa: BLE001  carried to the caller's thread below
+                failures.append(failure)
+            finally:
+                over.set()
 
     thread = threading.Thread(target=body, name="within a time limit", daemon=True)
     thread.start()
     thread.join(seconds)
     if thread.is_alive():
-        _stop(thread)
+        _stop(thread, over)
         raise TimeOver
     if failures:
         raise failures[0]
     return answers[0]
 
 
-def _stop(thread: threading.Thread) -> None:
-    """Raise SystemExit in ``thread`` until it ends, for Python drops one that hits a destructor."""
+def _stop(thread: threading.Thread, over: threading.Event) -> None:
+    """Raise SystemExit in ``thread`` until its work is over: one in a destructor Python drops."""
     assert thread.ident is not None
     deadline = time.monotonic() + STOP_SECONDS
-    while thread.is_alive() and time.monotonic() < deadline:
+    while not over.is_set() and time.monotonic() < deadline:
         ctypes.pythonapi.PyThreadState_SetAsyncExc(
             ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit)
         )
-        thread.join(0.05)
+        over.wait(0.05)
+    thread.join(max(0.0, deadline - time.monotonic()))
