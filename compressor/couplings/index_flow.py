@@ -11,6 +11,7 @@ from compressor.couplings.classes import classes_of, couplings_of
 from compressor.couplings.coupling import Couplings, first_names
 from compressor.couplings.flow import flow
 from compressor.couplings.program import program_of
+from compressor.couplings.template import hollow_graph, number_type
 from compressor.errors import CouplingError
 
 
@@ -29,10 +30,13 @@ def index_flow(model: nn.Module, example: Example) -> Couplings:
         raise CouplingError(
             "The network has no parameters, so there is nothing to remove. Use one with layers."
         )
-    walked = flow(capture(model, example), first_names(model))
+    captured = capture(model, example)
+    walked = flow(captured, first_names(model))
     classes = classes_of(walked)
     couplings = couplings_of(walked, classes)
     couplings = couplings.freeze(clashes(couplings))
     check_couplings(couplings, model)
     inputs = described(as_arguments(example))
-    return replace(couplings, program=program_of(walked, classes, couplings.free, inputs))
+    program = program_of(walked, classes, couplings.free, inputs)
+    program.templates[number_type(model)] = hollow_graph(captured, model)
+    return replace(couplings, program=program)

@@ -99,8 +99,7 @@ def same(_ledger: Ledger, call: Call) -> Result:
 
 def move(ledger: Ledger, call: Call) -> Result:
     """The operator applied to each sheet of its first tensor."""
-    first = call.values[0]
-    hold_counted(ledger, call)
+    first = hold_counted(ledger, call)
     moved: list[tuple[Sheet, Sequence[Tensor]]] = [
         (sheet, _outputs(call, sheet.labels)) for sheet in first.sheets
     ]

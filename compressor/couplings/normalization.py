@@ -15,20 +15,28 @@ NOT_ZERO = "the norm runs over values that are not zero when masked"
 def batch_norm(ledger: Ledger, call: Call) -> Result:
     """Batch and instance norm: each channel by itself."""
     value = call["input"]
+    # A weight that is standardised before it is used is normed so, in any mode.
+    own = bool(call.get("use_input_stats") or call.get("training"))
     sheets = []
     for sheet in value.sheets:
         if 1 in sheet.axes and len(value.shape) > 1:
             channels = ledger.collapse(sheet, [axis for axis in sheet.axes if axis != 1])
             affine = _vectors(ledger, call, channels, 1)
-            # Instance norm takes its statistics from the zeros themselves.
-            own = call.name == "instance_norm" and bool(call.get("use_input_stats"))
+            # Statistics are taken from the zeros themselves.
             unshifted = own and sheet.zero and call.get("bias") is None
             sheets.append(Sheet(channels.labels, affine or unshifted))
-        elif call.name == "instance_norm" and min(sheet.axes) > 1:
+        elif own and not _divisor_can_stay(call, sheet):
             ledger.freeze_sheet(sheet, "the norm runs over them")
         else:
             sheets.append(sheet.with_zero(zero=False))
     return _result(call, sheets)
+
+
+def _divisor_can_stay(call: Call, sheet: Sheet) -> bool:
+    """Whether statistics of the batch are as before without the sheet's masked places."""
+    if call.name == "instance_norm":
+        return sheet.axes == (0,)
+    return sheet.zero and 0 not in sheet.axes
 
 
 def _vectors(ledger: Ledger, call: Call, channels: Sheet, axis: int) -> bool:

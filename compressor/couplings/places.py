@@ -5,6 +5,7 @@ keeps the count right.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -14,12 +15,22 @@ from compressor.couplings.ledger import Ledger
 from compressor.couplings.sheets import Sheet, Value, settle
 
 
-def hold_counted(ledger: Ledger, call: Call) -> None:
-    """Freeze labels of the first tensor that ``call`` would find elsewhere once some are gone."""
+def hold_counted(ledger: Ledger, call: Call) -> Value:
+    """The first tensor, without labels that ``call`` would find elsewhere once some are gone.
+
+    Where a sheet runs along other axes too (heads times entries of a head), what lies along the
+    counted one is one unit: rows leave whole, and the count within each stays right.
+    """
     value = call.values[0]
+    sheets = []
     for sheet in value.sheets:
-        if (reason := _reason(call, sheet, len(value.shape))) is not None:
+        axes, reason = _counted(call, sheet, len(value.shape))
+        if axes and len(axes) < len(sheet.axes):
+            sheets.append(ledger.collapse(sheet, axes))
+            continue
+        if axes:
             ledger.freeze_sheet(sheet, reason)
+        sheets.append(sheet)
     if call.name == "channel_shuffle":
         for channels in _channels(ledger, value, 1):
             places = channels.view(call["groups"], -1)
@@ -28,20 +39,23 @@ def hold_counted(ledger: Ledger, call: Call) -> None:
         for channels in _channels(ledger, value, len(value.shape) - 3):
             blocks = channels.view(-1, call["upscale_factor"] ** 2)
             ledger.unite(blocks, blocks[:, :1].expand_as(blocks))
+    return replace(value, sheets=tuple(sheets))
 
 
-def _reason(call: Call, sheet: Sheet, dims: int) -> str | None:
+def _counted(call: Call, sheet: Sheet, dims: int) -> tuple[list[int], str]:
+    """Axes of the sheet along which ``call`` counts places, and how it does."""
     if call.name == "roll":
         # Without axes the tensor is rolled as one row.
         rolled = {axis % dims for axis in call["dims"]} or set(range(dims))
-        return "they are rolled" if rolled & set(sheet.axes) else None
+        return [axis for axis in sheet.axes if axis in rolled], "they are rolled"
     if call.get("dim") is None or call.axis("dim", dims) not in sheet.axes:
-        return None
+        return [], ""
+    axis = call.axis("dim", dims)
     if call.name == "slice" and call["step"] != 1:
-        return f"one in {call['step']} is taken"
+        return [axis], f"one in {call['step']} is taken"
     if call.name in COUNTING_SPLITS and not _parts_stay_equal(call):
-        return f"{call.name} divides them at places that do not move with them"
-    return None
+        return [axis], f"{call.name} divides them at places that do not move with them"
+    return [], ""
 
 
 COUNTING_SPLITS = frozenset({"split", "chunk", "tensor_split", "unsafe_split"})

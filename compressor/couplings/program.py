@@ -1,7 +1,7 @@
 """What is kept of a captured network so that its graph can be cut."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -33,6 +33,8 @@ class Program:
     names: tuple[str, ...]
     unknown: Mapping[str, str]
     inputs: Any
+    templates: dict[torch.dtype, fx.GraphModule] = field(default_factory=dict, compare=False)
+    """Captured graphs without data, by the network's type of numbers, to be used again."""
 
     def kept_labels(self, keep: Mapping[str, Tensor]) -> Tensor:
         """Which labels stay, bool, when the named couplings keep the given units; others whole."""

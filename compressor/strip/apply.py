@@ -22,7 +22,8 @@ def apply(plan: StripPlan, model: nn.Module) -> nn.Module:
     """
     if plan.form == "graph":
         example = example_like(plan.inputs, _dtype_of(model))
-        slim = captured_network(model, example, plan.edits)
+        templates = None if plan.program is None else plan.program.templates
+        slim = captured_network(model, example, plan.edits, templates)
         _cut_tensors(slim, plan)
         _own_parameters(slim, model)
         return slim

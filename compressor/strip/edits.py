@@ -231,6 +231,13 @@ def _group_norm(seen: Seen) -> Iterator[Edit]:
         yield seen.edit("divisor", None, per_group)
 
 
+def _batch_norm(seen: Seen) -> Iterator[Edit]:
+    value = seen.value("input")
+    sizes = [seen.size(value, axis) for axis in range(2, len(value.shape))]
+    if seen.argument("training") and sizes != list(value.shape[2:]):
+        yield seen.edit("divisor", None, math.prod(value.shape[2:]))
+
+
 def _attention(seen: Seen) -> Iterator[Edit]:
     query = seen.value("query")
     last = len(query.shape) - 1
@@ -252,6 +259,7 @@ EDITORS: dict[str, Editor] = {
     **dict.fromkeys(("conv1d", "conv2d", "conv3d", "convolution"), _convolution),
     **dict.fromkeys(("layer_norm", "rms_norm"), _layer_norm),
     "group_norm": _group_norm,
+    "batch_norm": _batch_norm,
     "scaled_dot_product_attention": _attention,
 }
 """By operator; what is not listed has no constant that follows a width."""

@@ -4,7 +4,8 @@ The way to strip a network whose own forward cannot be mended. The slim network 
 of operators that the exporter recorded in eval mode, with the parameter names of the original.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import copy
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import torch
@@ -12,6 +13,8 @@ from torch import Tensor, fx, nn
 
 from compressor.couplings.call import operator_name
 from compressor.couplings.capture import Example, capture
+from compressor.couplings.coupling import named_tensors
+from compressor.couplings.template import hollow_graph, number_type, put_tensors_
 from compressor.errors import StripError
 from compressor.strip import norm_functions
 from compressor.strip.edits import Edit
@@ -20,6 +23,7 @@ KEPT_NORMS: dict[str, Callable[..., Any]] = {
     "layer_norm": norm_functions.layer_norm,
     "rms_norm": norm_functions.rms_norm,
     "group_norm": norm_functions.group_norm,
+    "batch_norm": norm_functions.own_statistics_norm,
 }
 """What stands in the graph for a norm that keeps its divisor."""
 
@@ -57,7 +61,9 @@ class CapturedNetwork(fx.GraphModule):
         norms = [
             node
             for node in self.graph.nodes
-            if node.op == "call_function" and operator_name(node.target) == "batch_norm"
+            if node.op == "call_function"
+            and operator_name(node.target) == "batch_norm"
+            and not _always_trains(node)
         ]
         mode, momenta = self.training, [_argument(node, "momentum") for node in norms]
         for number, batch in enumerate(batches, start=1) if norms else ():
@@ -71,18 +77,25 @@ class CapturedNetwork(fx.GraphModule):
         self.train(mode)
 
 
-def captured_network(model: nn.Module, example: Example, edits: Sequence[Edit]) -> nn.Module:
+def captured_network(
+    model: nn.Module,
+    example: Example,
+    edits: Sequence[Edit],
+    templates: MutableMapping[torch.dtype, fx.GraphModule] | None = None,
+) -> nn.Module:
     """``model`` as a graph with ``edits`` made; it shares its parameters, which are not cut yet.
 
     Args:
         model: The network as it was captured for the edits; not touched.
         example: Input of the shape that it was captured with.
         edits: What ``edits_of`` found.
+        templates: Graphs of this very network that were captured before, by its type of numbers;
+            a new one is added. To capture takes seconds.
 
     Raises:
         StripError: The graph is another one than the edits were made for.
     """
-    module = capture(model, example).module(check_guards=False)
+    module = _captured(model, example, {} if templates is None else templates)
     by_name = {node.name: node for node in module.graph.nodes}
     for edit in edits:
         node = by_name.get(edit.node)
@@ -102,6 +115,22 @@ def captured_network(model: nn.Module, example: Example, edits: Sequence[Edit]) 
     network.recompile()
     _take_over_(network, model)
     return network.eval()
+
+
+def _captured(
+    model: nn.Module, example: Example, templates: MutableMapping[torch.dtype, fx.GraphModule]
+) -> fx.GraphModule:
+    """The graph with the tensors of ``model``: parameters share their storage, buffers do not."""
+    dtype = number_type(model)
+    if dtype not in templates:
+        templates[dtype] = hollow_graph(capture(model, example), model)
+    module = copy.deepcopy(templates[dtype])
+    own = {
+        name: tensor.detach() if isinstance(tensor, nn.Parameter) else tensor.clone()
+        for name, tensor in named_tensors(model).items()
+    }
+    put_tensors_(module, own)
+    return module
 
 
 def _take_over_(network: nn.Module, model: nn.Module) -> None:
@@ -159,6 +188,7 @@ def _keep_divisor(node: fx.Node, divisor: int) -> None:
         "layer_norm": ("input", "normalized_shape", "weight", "bias", "eps"),
         "rms_norm": ("input", "normalized_shape", "weight", "eps"),
         "group_norm": ("input", "num_groups", "weight", "bias", "eps"),
+        "batch_norm": ("input", "weight", "bias", "eps"),
     }
     node.args = (*(values[key] for key in order[name]), divisor)
     node.kwargs = {}

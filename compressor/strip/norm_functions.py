@@ -64,6 +64,28 @@ def channel_norm(
     return _affine(normal, _by_channel(weight, x), _by_channel(bias, x)).to(x.dtype)
 
 
+def own_statistics_norm(
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, divisor: int
+) -> Tensor:
+    """Batch norm with the statistics of ``x`` itself, with a divisor of its own.
+
+    Networks without other norms standardise their weights so, filter by filter.
+
+    Args:
+        x: Shape ``(batch, channels, ...)``.
+        weight: Scale, shape ``(channels,)``, or None.
+        bias: Shift, the same.
+        eps: Added to the variance.
+        divisor: Places of one channel of one batch entry before any was removed.
+
+    Returns:
+        Shape and type of ``x``; the statistics of half precision are taken in float32.
+    """
+    axes = (0, *range(2, x.dim()))
+    normal = _centred(_wide(x), axes, math.prod(x.shape[2:]) / divisor, eps)
+    return _affine(normal, _by_channel(weight, x), _by_channel(bias, x)).to(x.dtype)
+
+
 def group_norm(
     x: Tensor,
     num_groups: int,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from compressor.couplings.coupling import Couplings, Form, check_fit, named_tensors
+from compressor.couplings.program import Program
 from compressor.errors import StripError
 from compressor.strip.edits import Edit, edits_of
 from compressor.strip.layers import ATTRIBUTES, keeps_divisor
@@ -66,6 +67,9 @@ class StripPlan:
     edits: tuple[Edit, ...] = ()
     inputs: Any = None
     """The arguments that the edited graph was captured with, without values."""
+
+    program: Program | None = field(default=None, compare=False, repr=False)
+    """The captured graph that the edits are for, where it is at hand; not saved."""
 
     def with_plain_norms(self) -> "StripPlan":
         """The plan of the same network with ordinary norms: another function until it is tuned."""
@@ -142,7 +146,8 @@ def make_plan(model: nn.Module, couplings: Couplings, structure: Structure) -> S
         assert couplings.program is not None
         edits = edits_of(couplings.program, structure.keep)
         inputs = couplings.program.inputs
-        return StripPlan(cuts, widths, "graph", edits=edits, inputs=inputs)
+        plan = StripPlan(cuts, widths, "graph", edits=edits, inputs=inputs)
+        return replace(plan, program=couplings.program)
     attributes = mended_attributes(model, cuts, widths) if couplings.form == "mended" else ()
     divisors = kept_divisors(model, {cut.tensor for cut in cuts})
     return StripPlan(cuts, widths, couplings.form, attributes, divisors)

@@ -5,7 +5,7 @@ network's own input, a split whose points are constants, a product that does not
 unit. Cutting and running shows all of them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -16,7 +16,9 @@ from compressor.couplings.capture import Example, as_arguments
 from compressor.couplings.coupling import Couplings, Form
 from compressor.couplings.sharing import sharing_copy
 from compressor.errors import CheckError, CouplingError, StripError
+from compressor.strip.apply import apply
 from compressor.strip.compare import FP64_BOUND, as_type, compare
+from compressor.strip.plan import make_plan
 from compressor.structure import Structure
 
 FORWARD_FAILURES = (
@@ -58,8 +60,15 @@ def freeze_what_fails(model: nn.Module, couplings: Couplings, example: Example) 
     for form in forms:
         shaped = replace(couplings, form=form)
         if trial.failure(shaped, halves) is None:
-            return shaped
-    return _without_failing(trial, shaped, halves)
+            break
+    else:
+        shaped = _without_failing(trial, shaped, halves)
+    halves = {coupling.name: halves[coupling.name] for coupling in shaped.free}
+    return shaped.freeze(trial.failing(shaped, halves, trial.training_failure))
+
+
+Judge = Callable[[Couplings, Mapping[str, Tensor]], str | None]
+"""Couplings and what the named ones keep -> what goes wrong, or None."""
 
 
 @dataclass(frozen=True)
@@ -81,9 +90,27 @@ class Trial:
             return f"removing half of these channels changes the output by {figure:.2g}"
         return None
 
-    def failing(self, couplings: Couplings, halves: Mapping[str, Tensor]) -> dict[str, str]:
-        """Couplings that fail alone, with the reason, searched for by halving."""
-        reason = self.failure(couplings, halves)
+    def training_failure(self, couplings: Couplings, keep: Mapping[str, Tensor]) -> str | None:
+        """What goes wrong in training mode: auxiliary heads read channels that eval leaves alone.
+
+        A captured graph holds nothing that eval mode leaves out, so there nothing can.
+        """
+        if couplings.form == "graph" or not _trains(self.model, self.example):
+            return None
+        structure = Structure({**couplings.everything().keep, **keep})
+        try:
+            slim = apply(make_plan(self.model, couplings, structure), self.model)
+            _run_in_training(slim, self.example)
+        except FORWARD_FAILURES as failure:
+            reason = _first_line(failure)
+            return f"the network does not train without half of these ({reason})"
+        return None
+
+    def failing(
+        self, couplings: Couplings, halves: Mapping[str, Tensor], judge: Judge
+    ) -> dict[str, str]:
+        """Couplings that fail alone, with the reason of ``judge``, searched for by halving."""
+        reason = judge(couplings, halves)
         if reason is None:
             return {}
         names = list(halves)
@@ -93,12 +120,26 @@ class Trial:
         parts = (names[:middle], names[middle:])
         found: dict[str, str] = {}
         for part in parts:
-            found |= self.failing(couplings, {name: halves[name] for name in part})
+            found |= self.failing(couplings, {name: halves[name] for name in part}, judge)
         return found
 
 
+def _trains(model: nn.Module, example: Example) -> bool:
+    try:
+        _run_in_training(model, example)
+    except FORWARD_FAILURES:
+        return False
+    return True
+
+
+@torch.no_grad()
+def _run_in_training(model: nn.Module, example: Example) -> None:
+    with torch.random.fork_rng(devices=[]):
+        sharing_copy(model).train()(*as_arguments(example))
+
+
 def _without_failing(trial: Trial, couplings: Couplings, halves: Mapping[str, Tensor]) -> Couplings:
-    sound = couplings.freeze(trial.failing(couplings, halves))
+    sound = couplings.freeze(trial.failing(couplings, halves, trial.failure))
     kept = {coupling.name: halves[coupling.name] for coupling in sound.free}
     if reason := trial.failure(sound, kept):
         raise CouplingError(

@@ -217,7 +217,6 @@ CONVOLUTION: dict[str, Topology] = {
         lambda: Between(SqueezeExcite(), 8), {"stem.0": 8, "between.squeeze": 3, "body.0": 5}
     ),
     "depthwise": Topology(lambda: sequential(6, 6, 6), {"stem.0": 6, "body.0": 5}),
-    "depth multiplier": Topology(lambda: sequential(4, 4, 8), {"stem.0": 4, "body.0": 5}),
     "grouped 2": Topology(lambda: sequential(2, 8, 6), {"stem.0": 4, "between": 3, "body.0": 5}),
     "grouped 32": Topology(lambda: sequential(32, 64, 64), {"stem.0": 32, "body.0": 5}),
     "one channel": Topology(OneChannel, {"0.0": 6, "3": 5}, {}),

@@ -118,12 +118,11 @@ class Named(nn.Module):
 class Words(nn.Module):
     """Embeddings of whole numbers, tied to the layer that gives the scores of all words."""
 
-    def __init__(self, tied: bool) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.words, self.hidden = nn.Embedding(9, 6), nn.Linear(6, 5)
         self.back, self.head = nn.Linear(5, 6), nn.Linear(6, 9, bias=False)
-        if tied:
-            self.head.weight = self.words.weight
+        self.head.weight = self.words.weight
 
     def forward(self, numbers: Tensor) -> Tensor:
         x = self.words(numbers)
@@ -230,11 +229,8 @@ MOVEMENT: dict[str, Topology] = {
         second_engine="no answer",
         why="takes one tensor",
     ),
-    "words": Topology(
-        lambda: Words(tied=False), {"words": 6, "hidden": 5}, shape=(7,), arguments=as_words
-    ),
     "tied words": Topology(
-        lambda: Words(tied=True),
+        Words,
         {"words#2": 6, "hidden": 5},
         {"words": "computes"},
         shape=(7,),

@@ -107,9 +107,6 @@ NORMS: dict[str, Topology] = {
     ),
     "layer norm 2d": Topology(lambda: Normed(LayerNorm2d(6)), BOTH, form="graph"),
     "rms norm": Topology(lambda: ChannelsLast(nn.RMSNorm(6)), {"stem": 6, "wide": 9}),
-    "layer norm over images": Topology(
-        lambda: Normed(nn.LayerNorm([6, 8, 8])), {"body.0": 5}, {"stem": KEEPS_WHOLE, **HEAD}
-    ),
     "slopes": Topology(lambda: Normed(nn.PReLU(6)), BOTH),
     "bare scale": Topology(lambda: Normed(Held(nn.Parameter(torch.rand(6, 1, 1)))), BOTH),
     "buffer": Topology(
