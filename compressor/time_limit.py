@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import gc
 import threading
 import time
 from collections.abc import Callable
@@ -54,9 +55,16 @@ def _stop(thread: threading.Thread, over: threading.Event) -> None:
     """Raise SystemExit in ``thread`` until its work is over: one in a destructor Python drops."""
     assert thread.ident is not None
     deadline = time.monotonic() + STOP_SECONDS
-    while not over.is_set() and time.monotonic() < deadline:
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(
-            ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit)
-        )
-        over.wait(0.05)
-    thread.join(max(0.0, deadline - time.monotonic()))
+    # A collection may call back into Python, where the exception would be printed and dropped.
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        while not over.is_set() and time.monotonic() < deadline:
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit)
+            )
+            over.wait(0.05)
+        thread.join(max(0.0, deadline - time.monotonic()))
+    finally:
+        if collecting:
+            gc.enable()

@@ -15,7 +15,7 @@ from compressor.export.onnx import ExportSettings, export_onnx
 from compressor.strip.apply import apply
 from compressor.strip.edits import Edit
 from compressor.strip.graph import KEPT_NORMS, captured_network
-from compressor.strip.plan import make_plan
+from compressor.strip.plan import StripPlan, make_plan
 from compressor.structure import Structure
 
 SHAPE = (3, 6, 6)
@@ -179,7 +179,7 @@ def test_plan_for_another_graph_is_refused_in_one_line(net, edit, found):
 def test_plan_on_a_network_with_another_forward_is_refused(net):
     couplings = replace(index_flow(net, draw(2)), form="graph")
     keep = {c.name: torch.arange(c.num_units) % 2 == 0 for c in couplings.free}
-    plan = make_plan(net, couplings, Structure(keep))
+    plan = StripPlan.from_json(make_plan(net, couplings, Structure(keep)).to_json())
     net.forward = lambda x: net.head(net.last(net.second(net.first(x)).mean((2, 3))))
     with pytest.raises(StripError, match="the captured graph has nothing"):
         apply(plan, net)

@@ -93,7 +93,11 @@ def test_every_part_of_a_plan_survives_json():
     )
     value = json.loads(json.dumps(plan.to_json()))
     assert StripPlan.from_json(value) == plan
-    assert all(getattr(plan, name) != getattr(StripPlan((), ()), name) for name in vars(plan))
+    assert all(
+        getattr(plan, name) != getattr(StripPlan((), ()), name)
+        for name in vars(plan)
+        if name != "program"
+    )
 
 
 def test_plan_with_plain_norms_keeps_no_divisor():
