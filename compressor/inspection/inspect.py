@@ -108,7 +108,7 @@ def _in_words(agreement: Agreement | None) -> str:
     if agreement is None or not agreement.note and len(agreement.engines) < 2:
         return "not asked"
     if agreement.note:
-        return f"gives no answer: {agreement.note}"
+        return f"gives no answer: {agreement.note.rstrip('.')}"
     refuted = f", {len(agreement.refuted)} refuted by cutting" if agreement.refuted else ""
     return f"agrees on {agreement.same} couplings{refuted}"
 
