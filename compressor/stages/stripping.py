@@ -39,6 +39,10 @@ def inspect(context: Context, folder: Path) -> None:
                 for c in couplings.free
             ],
             "frozen": [asdict(frozen) for frozen in couplings.frozen],
+            "branches": [
+                {"name": branch.name, "couplings": list(branch.couplings)}
+                for branch in couplings.branches
+            ],
             "counts": asdict(count(model, context.example)),
         },
     )
@@ -75,6 +79,7 @@ def strip(context: Context, folder: Path) -> None:
         f"{counts.macs / dense_counts.macs:.1%} of the MACs, "
         f"{counts.params / dense_counts.params:.1%} of the parameters, "
         f"stripped equals masked to {certificate.max_rel_diff_fp32:.1e}"
+        + (f", removed as blocks: {', '.join(certificate.branches)}" * bool(plan.branches))
     )
 
 

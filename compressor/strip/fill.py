@@ -1,7 +1,7 @@
 """Widths that fill a budget: in the order of the scores, then exchanged until it is full enough."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,36 +32,64 @@ MAX_SEARCHED, MAX_CHOICES = 9, 20_000
 class Ladder:
     """The widths that couplings may have: a floor, and steps above it.
 
+    A coupling that may lose all of its units has the floor zero, and its first step is the floor of
+    others; one that has lost them has no step.
+
     Attributes:
         units: Units of each coupling.
         floors: Fewest units of each.
-        multiple: Units of a step; the last one of a coupling may be smaller.
+        firsts: Units of the first step of each.
+        tops: Most units of each.
+        multiple: Units of a later step; the last one of a coupling may be smaller.
         means: For each coupling the mean scores of its steps, best first.
         worths: For each coupling the sum of the scores that no, one, two ... steps grant.
     """
 
     units: Ints
     floors: Ints
+    firsts: Ints
+    tops: Ints
     multiple: int
     means: tuple[Floats, ...]
     worths: tuple[Floats, ...]
 
     @classmethod
-    def of(cls, scores: Sequence[Floats], floors: Sequence[int], multiple: int) -> "Ladder":
-        """The ladder of couplings with these ``scores``, one for each unit."""
-        means, worths = [], []
-        for score, floor in zip(scores, floors, strict=True):
-            above = np.sort(score)[::-1][floor:]
-            starts = np.arange(0, len(above), multiple)
-            sums = np.add.reduceat(above, starts) if len(above) else above
-            means.append(sums / np.diff(np.append(starts, len(above))))
-            worths.append(np.cumsum([0.0, *sums]))
+    def of(
+        cls,
+        scores: Sequence[Floats],
+        floors: Sequence[int],
+        multiple: int,
+        optional: Collection[int] = (),
+        closed: Collection[int] = (),
+    ) -> "Ladder":
+        """The ladder of couplings with these ``scores``, one for each unit.
+
+        Args:
+            scores: Scores of the units of each coupling.
+            floors: Fewest units of each that has any.
+            multiple: Units of a step.
+            optional: Couplings, by number, that may lose all of their units.
+            closed: Couplings, by number, that have lost them.
+        """
         units = np.array([len(score) for score in scores], dtype=np.int64)
-        return cls(units, np.array(floors, dtype=np.int64), multiple, tuple(means), tuple(worths))
+        lows, tops = np.array(floors, dtype=np.int64), units.copy()
+        firsts = np.full(len(units), multiple, dtype=np.int64)
+        firsts[list(optional)] = lows[list(optional)]
+        lows[[*optional, *closed]] = 0
+        tops[list(closed)] = 0
+        means, worths = [], []
+        for score, low, first, top in zip(scores, lows, firsts, tops, strict=True):
+            above = np.sort(score)[::-1][low:top]
+            starts = np.append(0, np.arange(first, len(above), multiple))
+            sums = np.add.reduceat(above, starts) if len(above) else above
+            means.append(sums / np.diff(np.append(starts, len(above))) if len(above) else above)
+            worths.append(np.cumsum([0.0, *sums]))
+        return cls(units, lows, firsts, tops, multiple, tuple(means), tuple(worths))
 
     def widths(self, levels: Ints) -> Ints:
         """Units of each coupling after so many steps."""
-        widths: Ints = np.minimum(self.floors + levels * self.multiple, self.units)
+        above = np.where(levels > 0, self.firsts + (levels - 1) * self.multiple, 0)
+        widths: Ints = np.minimum(self.floors + above, self.tops)
         return widths
 
     def removed(self, levels: Ints) -> Ints:
@@ -96,6 +124,11 @@ def fill(table: Table, ladder: Ladder, allowed: float) -> Ints:
             break
         now = best
     return ladder.widths(now.levels)
+
+
+def grant(table: Table, ladder: Ladder, allowed: float) -> Ints:
+    """Units of each coupling after the order of the scores alone, nothing exchanged."""
+    return ladder.widths(_granted(table, ladder, allowed))
 
 
 def _granted(table: Table, ladder: Ladder, allowed: float) -> Ints:
