@@ -62,10 +62,13 @@ class Context:
     def couplings(self) -> Couplings:
         """Couplings of the network, each of them tried, without those that the recipe holds."""
         model, settings = self.fresh_model(), self.recipe.strip
-        found = find_couplings(model, self.example, settings.engine)
+        found = find_couplings(model, self.example, settings.engine, depth=settings.depth)
         held = hold(found, model, settings)
         for line in held.lines():
             self.console.say(line)
+        if settings.depth == "remove":
+            names = ", ".join(branch.name for branch in held.couplings.branches) or "none"
+            self.console.say(f"residual branches that may go as blocks: {names}")
         return held.couplings
 
     @property

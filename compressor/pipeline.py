@@ -192,7 +192,9 @@ def _settings(stage: Stage, recipe: Recipe) -> dict[str, Any]:
     strip = recipe.strip
     # What may not be cut is not searched either.
     held = {"strip.held": [strip.keep, strip.freeze, strip.engine]}
-    return settings | epochs | (held if stage.name in ("inspect", "train") else {})
+    # Branches change no coupling, so that a search serves both depths; inspect lists them.
+    depth = {"strip.depth": strip.depth} if stage.name == "inspect" else {}
+    return settings | epochs | depth | (held if stage.name in ("inspect", "train") else {})
 
 
 def _inputs(recipe: Recipe, model_folders: tuple[Path, ...]) -> dict[str, str]:

@@ -5,7 +5,7 @@ removes units, and both read the same members, so they cannot disagree on what a
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor, nn
 
+from compressor.couplings.branch import Branch, dead_branches, without_dead
 from compressor.errors import StructureError
 from compressor.structure import Structure
 
@@ -145,6 +146,8 @@ class Couplings:
     """The captured graph, where index flow found the couplings."""
     agreement: Agreement | None = field(default=None, compare=False)
     """What a second engine says, where one was asked."""
+    branches: tuple[Branch, ...] = field(default=(), compare=False)
+    """Residual branches that may go as blocks; none unless they were asked for."""
 
     @property
     def num_units(self) -> int:
@@ -159,7 +162,8 @@ class Couplings:
             if coupling.name in reasons
         )
         free = tuple(coupling for coupling in self.free if coupling.name not in reasons)
-        return replace(self, free=free, frozen=self.frozen + frozen)
+        branches = tuple(b for b in self.branches if not reasons.keys() & set(b.couplings))
+        return replace(self, free=free, frozen=self.frozen + frozen, branches=branches)
 
     def everything(self) -> Structure:
         """The structure that keeps every unit."""
@@ -214,6 +218,8 @@ def unit_norms(tensors: Mapping[str, Tensor], members: tuple[Member, ...]) -> Te
 def check_fit(couplings: Couplings, structure: Structure) -> None:
     """Raise unless ``structure`` has one entry per unit of each coupling and empties none.
 
+    Only a coupling that lies in a removable branch may lose all of its units.
+
     Raises:
         StructureError: Names the first coupling that does not fit.
     """
@@ -231,7 +237,7 @@ def check_fit(couplings: Couplings, structure: Structure) -> None:
                 f"{coupling.name}: the structure is for {found} of its {coupling.num_units} units. "
                 "Use the structure with the network it was trained on."
             )
-        if not kept.any():
+        if not kept.any() and not any(coupling.name in b.couplings for b in couplings.branches):
             raise StructureError(
                 f"{coupling.name}: the structure keeps none of its {coupling.num_units} units. "
                 "Keep at least one, or raise strip.floor_share."
@@ -243,12 +249,23 @@ def mask_(model: nn.Module, couplings: Couplings, structure: Structure) -> None:
     """Zero every member of every unit that is left out, in place.
 
     Filters, biases, scales, shifts and the slices that read the unit become zero, so the unit
-    contributes exactly nothing. Running statistics stay: with zero scale they have no say.
+    contributes exactly nothing. Running statistics stay: with zero scale they have no say. Branches
+    that a coupling without units takes along are zero as a whole.
     """
     check_fit(couplings, structure)
+    zero_branches_(model, dead_branches(couplings.branches, structure))
+    structure = without_dead(couplings.branches, structure)
     tensors = named_tensors(model)
     for coupling in couplings.free:
         removed = ~structure.keep[coupling.name]
         for member in coupling.members:
             if member.kind != "statistic":
                 member.zero_(tensors[member.tensor], removed)
+
+
+def zero_branches_(model: nn.Module, branches: Sequence[Branch]) -> None:
+    """Set the parameters that make ``branches`` zero to zero, in place."""
+    tensors = named_tensors(model)
+    for branch in branches:
+        for name in branch.last:
+            tensors[name].data = torch.zeros_like(tensors[name])

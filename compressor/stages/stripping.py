@@ -39,6 +39,10 @@ def inspect(context: Context, folder: Path) -> None:
                 for c in couplings.free
             ],
             "frozen": [asdict(frozen) for frozen in couplings.frozen],
+            "branches": [
+                {"name": branch.name, "couplings": list(branch.couplings)}
+                for branch in couplings.branches
+            ],
             "counts": asdict(count(model, context.example)),
         },
     )
@@ -70,11 +74,12 @@ def strip(context: Context, folder: Path) -> None:
     write_json(folder / "counts.json", {"dense": asdict(dense_counts), "slim": asdict(counts)})
     write_json(folder / "widths.json", _widths(couplings, cost, structure))
     save_weights(folder / "weights.safetensors", slim)
+    blocks = f", removed as blocks: {', '.join(certificate.branches)}" if plan.branches else ""
     context.console.say(
         f"strip: {structure.num_kept} of {structure.num_units} units kept, "
         f"{counts.macs / dense_counts.macs:.1%} of the MACs, "
         f"{counts.params / dense_counts.params:.1%} of the parameters, "
-        f"stripped equals masked to {certificate.max_rel_diff_fp32:.1e}"
+        f"stripped equals masked to {certificate.max_rel_diff_fp32:.1e}{blocks}"
     )
 
 

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from compressor.couplings.coupling import named_tensors
 from compressor.couplings.sharing import sharing_copy
 from compressor.errors import StripError
-from compressor.strip.graph import captured_network, example_like
+from compressor.strip.blocks import remove_branches_
+from compressor.strip.graph import CapturedNetwork, captured_network, example_like
 from compressor.strip.layers import attributes_of
 from compressor.strip.norms import kept
 from compressor.strip.plan import Cut, StripPlan
@@ -25,6 +26,9 @@ def apply(plan: StripPlan, model: nn.Module) -> nn.Module:
         templates = None if plan.program is None else plan.program.templates
         slim = captured_network(model, example, plan.edits, templates)
         _cut_tensors(slim, plan)
+        if plan.branches:
+            assert isinstance(slim, CapturedNetwork)
+            remove_branches_(slim, plan.branches)
         _own_parameters(slim, model)
         return slim
     # What is cut is new anyway: only the rest has to be copied.

@@ -7,19 +7,24 @@ floor, since one cut over everything otherwise empties single layers and ruins t
 
 import math
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from compressor.couplings.branch import without_dead
 from compressor.couplings.coupling import Coupling, Couplings, Engine
 from compressor.errors import BudgetError, StructureError
 from compressor.settings import Settings
 from compressor.strip.cost import Cost as Cost
-from compressor.strip.fill import TOLERANCE, Ladder, fill
+from compressor.strip.fill import TOLERANCE, Ladder, fill, grant
 from compressor.strip.table import Table
 from compressor.structure import Path, Structure
+
+Depth = Literal["keep", "remove"]
+"""Whether residual branches may go as blocks."""
 
 
 class StripSettings(Settings):
@@ -37,6 +42,10 @@ class StripSettings(Settings):
     round_to: int = Field(default=8, ge=1)
     """Widths are multiples of this (or the whole width): engines are slow at odd ones."""
 
+    depth: Depth = "keep"
+    """With ``remove`` a coupling that lies whole inside a removable residual branch may lose all of
+    its units. The branch then goes as a block, its last norm or layer with it: the masked network
+    of the certificate has that at zero. The slim network is the captured graph."""
     engine: Engine = "both"
     """What finds couplings: index flow checked by torch-pruning, or one of the two alone."""
     # Strictness would refuse the lists that TOML and JSON have in place of tuples.
@@ -61,7 +70,8 @@ def solve(
     """The structure that ``settings`` asks for, its units in the order of ``path``.
 
     Without a budget the support stays whole, and the best units outside fill it up to its floor and
-    to ``round_to``.
+    to ``round_to``. A removable branch goes when any of its couplings has no support or, with a
+    budget, when the floor of any of them is not granted in the order of the scores.
 
     Raises:
         BudgetError: The budget is below what the floors alone cost.
@@ -78,7 +88,7 @@ def solve(
         }
     else:
         widths = _widths_in_budget(couplings, cost, scores, floors, settings)
-    return best_units(scores, widths)
+    return without_dead(couplings.branches, best_units(scores, widths))
 
 
 def _check_scores(couplings: Couplings, scores: Mapping[str, Tensor]) -> None:
@@ -110,7 +120,14 @@ def _rounded_support(
             )
         wanted = max(floors[coupling.name], round_up(int(kept.sum()), multiple))
         widths[coupling.name] = min(coupling.num_units, wanted)
+        if coupling.name in _inside_branches(couplings) and not kept.any():
+            widths[coupling.name] = 0
     return widths
+
+
+def _inside_branches(couplings: Couplings) -> frozenset[str]:
+    """Couplings that may lose all of their units."""
+    return frozenset(name for branch in couplings.branches for name in branch.couplings)
 
 
 def floor_of(coupling: Coupling, settings: StripSettings) -> int:
@@ -151,12 +168,11 @@ def _widths_in_budget(
     """Widths, multiples of ``round_to``, that fill the budget without passing it."""
     names = [coupling.name for coupling in couplings.free]
     table, share = _table(cost, names, settings)
-    relative = relative_scores(scores)
-    ladder = Ladder.of(
-        [relative[name].double().numpy() for name in names],
-        [floors[name] for name in names],
-        settings.round_to,
-    )
+    by_name = relative_scores(scores)
+    relative = [by_name[name].double().numpy() for name in names]
+    least_units = [floors[name] for name in names]
+    inside = [number for number, name in enumerate(names) if name in _inside_branches(couplings)]
+    ladder = Ladder.of(relative, least_units, settings.round_to, optional=inside)
     whole = table.cost(ladder.units * 0)
     if (least := table.cost(ladder.units - ladder.floors)) > share * whole:
         bare = table.cost(ladder.units - 1)
@@ -164,6 +180,12 @@ def _widths_in_budget(
             f"The budget keeps {share:g} of the {_budget_word(settings)}, but the floors alone "
             f"cost {least / whole:.3f}. {_way_out(settings, bare / whole)}"
         )
+    if inside:
+        # First which branches go, in the order of the scores; then the widths without these.
+        first = dict(zip(names, grant(table, ladder, share * whole).tolist(), strict=True))
+        closed = without_dead(couplings.branches, best_units(scores, first)).widths()
+        closed_numbers = [number for number in inside if not closed[names[number]]]
+        ladder = Ladder.of(relative, least_units, settings.round_to, closed=closed_numbers)
     widths = fill(table, ladder, share * whole)
     return dict(zip(names, widths.tolist(), strict=True))
 

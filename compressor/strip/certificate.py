@@ -85,6 +85,7 @@ class Certificate:
         statistics: Norms of the network that was compared.
         kept_divisors: Norms that divide by as many channels as before: names of modules, or of
             operators where the form is the graph.
+        branches: Residual branches that went as blocks.
         agreement: What a second coupling engine said; None where nobody was asked.
         dense_sha256: Of the weights that were masked, see ``weights_sha256``.
         slim_sha256: Of the weights that were left.
@@ -100,6 +101,7 @@ class Certificate:
     form: Form = "module"
     statistics: Statistics = "trained"
     kept_divisors: tuple[str, ...] = ()
+    branches: tuple[str, ...] = ()
     agreement: Agreement | None = None
     dense_sha256: str = ""
     slim_sha256: str = ""
@@ -177,7 +179,8 @@ def certify(
         output_spread=largest([entry.output_spread for entry in own_size]),
         by_input=figures,
         sizes=trials.sizes,
-        form=couplings.form,
+        form=plan.form,
+        branches=tuple(branch.name for branch in plan.branches),
         statistics=statistics,
         kept_divisors=_kept_divisors(plan),
         agreement=couplings.agreement,

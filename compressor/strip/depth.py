@@ -13,44 +13,46 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, fx, nn
 
+from compressor.couplings.branch import Branch
 from compressor.couplings.call import operator_name, shapes_of
 from compressor.couplings.capture import Example
-from compressor.couplings.coupling import Coupling, Couplings, named_tensors, tied_tensors
+from compressor.couplings.coupling import (
+    Coupling,
+    Couplings,
+    named_tensors,
+    tied_tensors,
+    zero_branches_,
+)
 from compressor.couplings.sharing import sharing_copy
 from compressor.errors import StripError
+from compressor.strip.blocks import operands_of, remove_branches_
 from compressor.strip.compare import difference_and_spread, dtype_of, outputs_of
-from compressor.strip.dead import dead_without, is_shared, is_written, writes
+from compressor.strip.dead import dead_without
 from compressor.strip.graph import CapturedNetwork, captured_network, example_like
 from compressor.strip.reading import Reading
+from compressor.strip.trial import drop_branches_that_fail
 from compressor.strip.zeros import zero_makers, zero_values
 
 
-@dataclass(frozen=True)
-class Branch:
-    """The residual branch ``f`` of one addition ``x + f(x)``.
+def with_branches(model: nn.Module, couplings: Couplings, example: Example) -> Couplings:
+    """``couplings`` with the residual branches of ``model`` that may go, each tried by removing it.
 
-    Attributes:
-        name: The module that adds, numbered from the second addition on.
-        node: The addition in the captured graph.
-        operator: Its operator, to notice another graph.
-        operand: Which of its two operands the branch is.
-        modules: Modules that run in the branch only.
-        couplings: Couplings that lie in the branch whole.
-        tensors: Parameters and buffers that nothing else reads.
-        last: Parameters that make the branch exactly zero when they are.
-        emptied_by: Couplings of the branch each of which makes it exactly zero when none of its
-            units is left: there is no shift behind them.
+    Args:
+        model: The network; not touched.
+        couplings: What index flow found in it, tried.
+        example: Input batch of at least 2 images that differ.
+
+    Raises:
+        StripError: The couplings hold no captured graph.
+        CouplingError: Branches go alone, but not together with single units.
     """
-
-    name: str
-    node: str
-    operator: str
-    operand: int
-    modules: tuple[str, ...]
-    couplings: tuple[str, ...]
-    tensors: tuple[str, ...]
-    last: tuple[str, ...]
-    emptied_by: tuple[str, ...]
+    tied = tied_tensors(model).keys()
+    found = tuple(
+        branch
+        for branch in removable_branches(model, couplings)
+        if branch.couplings and not tied & set(branch.tensors)
+    )
+    return drop_branches_that_fail(model, replace(couplings, branches=found), example)
 
 
 def removable_branches(model: nn.Module, couplings: Couplings) -> tuple[Branch, ...]:
@@ -93,27 +95,8 @@ def remove_branches(
         StripError: The graph is another one than the branches were found in.
     """
     network = _graph_of(model, couplings)
-    nodes = {node.name: node for node in network.graph.nodes}
-    gone: set[str] = set()
-    for branch in branches:
-        node = nodes.get(branch.node)
-        if node is None or str(node.target) != branch.operator:
-            raise StripError(
-                f"{branch.name}: the branch ends in {branch.node} ({branch.operator}), which the "
-                "captured graph lacks. Use the network that the branch was found in."
-            )
-        if branch.node not in gone:
-            gone |= _remove(node, branch.operand)
-    _drop_unread(network)
+    remove_branches_(network, branches)
     return network
-
-
-def zero_branches_(model: nn.Module, branches: Sequence[Branch]) -> None:
-    """Set the parameters that make ``branches`` zero to zero, in place."""
-    tensors = named_tensors(model)
-    for branch in branches:
-        for name in branch.last:
-            tensors[name].data = torch.zeros_like(tensors[name])
 
 
 @torch.no_grad()
@@ -145,31 +128,17 @@ def _graph_of(model: nn.Module, couplings: Couplings) -> CapturedNetwork:
     return network
 
 
-def _drop_unread(network: CapturedNetwork) -> None:
-    """Recompile ``network`` and take from it the tensors that its graph no longer reads."""
-    network.recompile()
-    network.delete_all_unused_submodules()
-    read = {node.target for node in network.graph.nodes if node.op == "get_attr"}
-    for name in [name for name in named_tensors(network) if name not in read]:
-        owner, _, attribute = name.rpartition(".")
-        delattr(network.get_submodule(owner), attribute)
-
-
 def _branch_operands(node: fx.Node) -> Iterator[int]:
     """Which of the two operands of an addition is computed from the other, at their full shape."""
     if node.op != "call_function" or operator_name(node.target) != "add":
         return
-    operands = _operands(node)
+    operands = operands_of(node)
     if len(operands) != 2:
         return
     for place, (branch, other) in enumerate((operands, operands[::-1])):
         shapes = {shapes_of(value) for value in (node, branch, other)}
         if len(shapes) == 1 and other in _ancestors(branch):
             yield place
-
-
-def _operands(node: fx.Node) -> tuple[fx.Node, ...]:
-    return tuple(operand for operand in node.args[:2] if isinstance(operand, fx.Node))
 
 
 def _ancestors(node: fx.Node) -> set[fx.Node]:
@@ -204,7 +173,7 @@ class _Inside:
 
 
 def _branch_at(node: fx.Node, operand: int, ours: Set[str], inside: _Inside) -> Iterator[Branch]:
-    end = _operands(node)[operand]
+    end = operands_of(node)[operand]
     nodes = dead_without(node, end)[::-1]
     last = zero_makers(nodes, ours).get(end)
     if last is None:
@@ -216,6 +185,7 @@ def _branch_at(node: fx.Node, operand: int, ours: Set[str], inside: _Inside) -> 
         node=node.name,
         operator=str(node.target),
         operand=operand,
+        calls=tuple(other.name for other in nodes if other.op != "get_attr"),
         modules=_modules_only_in(nodes),
         couplings=tuple(coupling.name for coupling in couplings),
         tensors=tuple(sorted(names)),
@@ -244,19 +214,3 @@ def _numbered(branches: Sequence[Branch]) -> Iterator[Branch]:
     for branch in branches:
         number = taken[branch.name] = taken.get(branch.name, 0) + 1
         yield branch if number == 1 else replace(branch, name=f"{branch.name}#{number}")
-
-
-def _remove(node: fx.Node, operand: int) -> set[str]:
-    """Put the other operand in the place of an addition; the names of all that went."""
-    operands, graph = _operands(node), node.graph
-    skip, useless = operands[1 - operand], [node, *dead_without(node, operands[operand])]
-    into_skip = writes(node) and operand == 1
-    if is_written(node) and not into_skip and is_shared(skip, set(useless)):
-        # The sum had memory of its own for what is written into it later.
-        with graph.inserting_before(node):
-            skip = graph.call_function(torch.ops.aten.clone.default, (skip,))
-    node.replace_all_uses_with(skip)
-    names = {other.name for other in useless}
-    for other in useless:
-        graph.erase_node(other)
-    return names

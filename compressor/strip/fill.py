@@ -1,7 +1,7 @@
 """Widths that fill a budget: in the order of the scores, then exchanged until it is full enough."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +24,9 @@ MAX_FIRST = 4
 MAX_REFILL = 50
 """Steps granted at most in place of those taken back; more of them are no exchange."""
 
+SMALL = 1e-9
+"""Weight of a score beside a distance between widths: it breaks ties."""
+
 MAX_SEARCHED, MAX_CHOICES = 9, 20_000
 """So many couplings are searched together at last, and so many choices of their widths."""
 
@@ -32,36 +35,64 @@ MAX_SEARCHED, MAX_CHOICES = 9, 20_000
 class Ladder:
     """The widths that couplings may have: a floor, and steps above it.
 
+    A coupling that may lose all of its units has the floor zero, and its first step is the floor of
+    others; one that has lost them has no step.
+
     Attributes:
         units: Units of each coupling.
         floors: Fewest units of each.
-        multiple: Units of a step; the last one of a coupling may be smaller.
+        firsts: Units of the first step of each.
+        tops: Most units of each.
+        multiple: Units of a later step; the last one of a coupling may be smaller.
         means: For each coupling the mean scores of its steps, best first.
         worths: For each coupling the sum of the scores that no, one, two ... steps grant.
     """
 
     units: Ints
     floors: Ints
+    firsts: Ints
+    tops: Ints
     multiple: int
     means: tuple[Floats, ...]
     worths: tuple[Floats, ...]
 
     @classmethod
-    def of(cls, scores: Sequence[Floats], floors: Sequence[int], multiple: int) -> "Ladder":
-        """The ladder of couplings with these ``scores``, one for each unit."""
-        means, worths = [], []
-        for score, floor in zip(scores, floors, strict=True):
-            above = np.sort(score)[::-1][floor:]
-            starts = np.arange(0, len(above), multiple)
-            sums = np.add.reduceat(above, starts) if len(above) else above
-            means.append(sums / np.diff(np.append(starts, len(above))))
-            worths.append(np.cumsum([0.0, *sums]))
+    def of(
+        cls,
+        scores: Sequence[Floats],
+        floors: Sequence[int],
+        multiple: int,
+        optional: Collection[int] = (),
+        closed: Collection[int] = (),
+    ) -> "Ladder":
+        """The ladder of couplings with these ``scores``, one for each unit.
+
+        Args:
+            scores: Scores of the units of each coupling.
+            floors: Fewest units of each that has any.
+            multiple: Units of a step.
+            optional: Couplings, by number, that may lose all of their units.
+            closed: Couplings, by number, that have lost them.
+        """
         units = np.array([len(score) for score in scores], dtype=np.int64)
-        return cls(units, np.array(floors, dtype=np.int64), multiple, tuple(means), tuple(worths))
+        lows, tops = np.array(floors, dtype=np.int64), units.copy()
+        firsts = np.full(len(units), multiple, dtype=np.int64)
+        firsts[list(optional)] = lows[list(optional)]
+        lows[[*optional, *closed]] = 0
+        tops[list(closed)] = 0
+        means, worths = [], []
+        for score, low, first, top in zip(scores, lows, firsts, tops, strict=True):
+            above = np.sort(score)[::-1][low:top]
+            starts = np.append(0, np.arange(first, len(above), multiple))
+            sums = np.add.reduceat(above, starts) if len(above) else above
+            means.append(sums / np.diff(np.append(starts, len(above))) if len(above) else above)
+            worths.append(np.cumsum([0.0, *sums]))
+        return cls(units, lows, firsts, tops, multiple, tuple(means), tuple(worths))
 
     def widths(self, levels: Ints) -> Ints:
         """Units of each coupling after so many steps."""
-        widths: Ints = np.minimum(self.floors + levels * self.multiple, self.units)
+        above = np.where(levels > 0, self.firsts + (levels - 1) * self.multiple, 0)
+        widths: Ints = np.minimum(self.floors + above, self.tops)
         return widths
 
     def removed(self, levels: Ints) -> Ints:
@@ -77,6 +108,17 @@ class Ladder:
         """Sum of the scores of all units that so many steps grant."""
         return sum(float(w[level]) for w, level in zip(self.worths, levels, strict=True))
 
+    def distances(self, levels: Ints, base: Ints) -> Floats:
+        """How far widths are from those of ``base``: shares of the units, over all couplings.
+
+        Args:
+            levels: Shape ``(..., couplings)``.
+            base: Shape ``(couplings,)``.
+        """
+        away = np.abs(self.widths(levels) - self.widths(base)) / self.units
+        summed: Floats = away.sum(axis=-1)
+        return summed
+
 
 def fill(table: Table, ladder: Ladder, allowed: float) -> Ints:
     """Units of each coupling, at most ``allowed`` in cost; the floors must be within it.
@@ -84,8 +126,10 @@ def fill(table: Table, ladder: Ladder, allowed: float) -> Ints:
     Steps are granted in the order of their mean scores, and one that no longer fits is passed over,
     so that smaller ones behind it can fill what is left. If that ends more than ``TOLERANCE`` below
     what is allowed, one granted step is exchanged for others, and if that is not enough, all widths
-    of a few couplings are tried: of what comes close enough the one with the largest scores, else
-    what comes closest, until nothing comes closer. The same arguments give the same widths.
+    of a few couplings are tried: of what comes close enough the widths nearest to those that the
+    order of the scores gave, else what comes closest, until nothing comes closer. Not the largest
+    sum of scores: that would buy many cheap units of late layers for the few dear ones of early
+    layers, and starve these. The same arguments give the same widths.
     """
     now = _exchange(table, ladder, _granted(table, ladder, allowed))
     for _ in range(MAX_EXCHANGES):
@@ -96,6 +140,11 @@ def fill(table: Table, ladder: Ladder, allowed: float) -> Ints:
             break
         now = best
     return ladder.widths(now.levels)
+
+
+def grant(table: Table, ladder: Ladder, allowed: float) -> Ints:
+    """Units of each coupling after the order of the scores alone, nothing exchanged."""
+    return ladder.widths(_granted(table, ladder, allowed))
 
 
 def _granted(table: Table, ladder: Ladder, allowed: float) -> Ints:
@@ -163,7 +212,9 @@ def _best_exchange(table: Table, ladder: Ladder, levels: Ints, allowed: float) -
         found.append(_exchange(table, ladder, searched))
     close = [exchange for exchange in found if _is_close(exchange, allowed)]
     if close:
-        return max(close, key=lambda exchange: (exchange.worth, exchange.reached))
+        return min(
+            close, key=lambda e: (float(ladder.distances(e.levels, levels)), -e.worth, -e.reached)
+        )
     below = [exchange for exchange in found if exchange.reached <= allowed]
     return max(below, key=lambda exchange: (exchange.reached, exchange.worth), default=None)
 
@@ -204,7 +255,9 @@ def _searched(table: Table, ladder: Ladder, levels: Ints, allowed: float) -> Int
     costs[costs > allowed] = -np.inf
     worths = sum(ladder.worths[c][candidates[:, c]] for c in few)
     close = costs >= (1 - TOLERANCE) * allowed
-    best = int(np.where(close, worths, -np.inf).argmax() if close.any() else costs.argmax())
+    # The worth only decides between equally near ones.
+    nearness = -ladder.distances(candidates, levels) + SMALL * worths
+    best = int(np.where(close, nearness, -np.inf).argmax() if close.any() else costs.argmax())
     return _refilled(table, ladder, candidates[best], np.ones(len(levels), dtype=bool), allowed)
 
 

@@ -9,6 +9,8 @@ from compressor.couplings.coupling import Agreement, Coupling, Couplings, Engine
 from compressor.couplings.index_flow import index_flow
 from compressor.couplings.trace import trace
 from compressor.errors import CouplingError
+from compressor.strip.budget import Depth
+from compressor.strip.depth import with_branches
 from compressor.strip.trial import freeze_what_fails
 
 CHECK_SECONDS = 20.0
@@ -24,6 +26,7 @@ def find_couplings(
     engine: Engine = "both",
     *,
     check_seconds: float = CHECK_SECONDS,
+    depth: Depth = "keep",
 ) -> Couplings:
     """Couplings of ``model``, each tried by cutting it; the model is not touched.
 
@@ -32,10 +35,19 @@ def find_couplings(
         example: Input batch of at least 2 images that differ, or a tuple of positional arguments.
         engine: Which engine.
         check_seconds: How long torch-pruning may take where it only checks.
+        depth: With ``remove`` the couplings carry the residual branches that may go.
 
     Raises:
         CouplingError: The network cannot be traced or tried, or the engines contradict each other.
+        StripError: Branches were asked of torch-pruning, which captures no graph.
     """
+    couplings = _couplings_of(model, example, engine, check_seconds)
+    return with_branches(model, couplings, example) if depth == "remove" else couplings
+
+
+def _couplings_of(
+    model: nn.Module, example: Example, engine: Engine, check_seconds: float
+) -> Couplings:
     if engine == "torch-pruning":
         couplings = freeze_what_fails(model, trace(model, _one_tensor(example)), example)
         return replace(couplings, agreement=Agreement(("torch-pruning",)))

@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from torch import nn
@@ -42,8 +42,8 @@ def hold(couplings: Couplings, model: nn.Module, settings: StripSettings) -> Hel
     """``couplings`` without those that ``strip.keep`` and ``strip.freeze`` hold.
 
     Of a layer under ``keep`` all outputs stay, so the coupling of its own units is frozen; of one
-    under ``freeze`` also those that would cut its inputs. The name of a module that is no layer
-    stands for all layers inside it.
+    under ``freeze`` also those that would cut its inputs. A branch with such a layer in it stays.
+    The name of a module that is no layer stands for all layers inside it.
 
     Args:
         couplings: Those of ``model``.
@@ -74,7 +74,10 @@ def hold(couplings: Couplings, model: nn.Module, settings: StripSettings) -> Hel
         for coupling in couplings.free
         if coupling.name in reasons
     }
-    return Held(couplings.freeze(reasons), matched, because)
+    frozen = couplings.freeze(reasons)
+    # A branch goes with all of its layers, so none of them may be named.
+    branches = tuple(b for b in frozen.branches if not named_layers & {*map(_layer, b.tensors)})
+    return Held(replace(frozen, branches=branches), matched, because)
 
 
 def _layers(model: nn.Module) -> dict[str, tuple[str, ...]]:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from compressor.couplings.branch import Branch, dead_branches, without_dead
 from compressor.couplings.coupling import Couplings, Form, check_fit, named_tensors
 from compressor.couplings.program import Program
 from compressor.errors import StripError
@@ -67,6 +68,8 @@ class StripPlan:
     edits: tuple[Edit, ...] = ()
     inputs: Any = None
     """The arguments that the edited graph was captured with, without values."""
+    branches: tuple[Branch, ...] = ()
+    """Residual branches that go as blocks; the form is then ``graph``."""
 
     program: Program | None = field(default=None, compare=False, repr=False)
     """The captured graph that the edits are for, where it is at hand; not saved."""
@@ -93,6 +96,7 @@ class StripPlan:
             "divisors": dict(self.divisors),
             "edits": [edit.to_json() for edit in self.edits],
             "inputs": self.inputs,
+            "branches": [branch.to_json() for branch in self.branches],
         }
 
     @classmethod
@@ -122,6 +126,8 @@ class StripPlan:
                 "divisors": dict(value["divisors"]),
                 "edits": tuple(Edit.from_json(entry) for entry in value["edits"]),
                 "inputs": value["inputs"],
+                # Plans of earlier releases have no branches.
+                "branches": tuple(map(Branch.from_json, value.get("branches", ()))),
             }
         except (KeyError, TypeError, ValueError) as fault:
             raise StripError(
@@ -134,23 +140,36 @@ class StripPlan:
 def make_plan(model: nn.Module, couplings: Couplings, structure: Structure) -> StripPlan:
     """The plan that removes from ``model`` every unit that ``structure`` leaves out.
 
+    A branch that a coupling without units takes along is removed whole; inside it nothing is cut.
+
     Raises:
         StructureError: The structure does not fit the couplings.
     """
     check_fit(couplings, structure)
-    cuts = _cuts(model, couplings, structure)
+    branches = dead_branches(couplings.branches, structure)
+    structure = without_dead(couplings.branches, structure)
+    inside = {tensor for branch in branches for tensor in branch.tensors}
+    cuts = tuple(c for c in _cuts(model, couplings, structure) if c.tensor not in inside)
     widths = tuple(
         Width(name, structure.keep[name].numel(), kept) for name, kept in structure.widths().items()
     )
-    if couplings.form == "graph":
+    if couplings.form == "graph" or branches:
         assert couplings.program is not None
-        edits = edits_of(couplings.program, structure.keep)
+        edits = _edits(couplings.program, structure, branches)
         inputs = couplings.program.inputs
-        plan = StripPlan(cuts, widths, "graph", edits=edits, inputs=inputs)
+        plan = StripPlan(cuts, widths, "graph", edits=edits, inputs=inputs, branches=branches)
         return replace(plan, program=couplings.program)
     attributes = mended_attributes(model, cuts, widths) if couplings.form == "mended" else ()
     divisors = kept_divisors(model, {cut.tensor for cut in cuts})
     return StripPlan(cuts, widths, couplings.form, attributes, divisors)
+
+
+def _edits(program: Program, structure: Structure, branches: Sequence[Branch]) -> tuple[Edit, ...]:
+    """Edits of the calls that stay; those in ``branches`` are not made smaller, they go."""
+    gone = {name for branch in branches for name in branch.couplings}
+    calls = {name for branch in branches for name in branch.calls}
+    keep = {name: kept for name, kept in structure.keep.items() if name not in gone}
+    return tuple(edit for edit in edits_of(program, keep) if edit.node not in calls)
 
 
 def _cuts(model: nn.Module, couplings: Couplings, structure: Structure) -> tuple[Cut, ...]:

@@ -14,8 +14,15 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from compressor.couplings.branch import dead_branches, without_dead
 from compressor.couplings.capture import Example, as_arguments
-from compressor.couplings.coupling import Couplings, Member, check_fit, named_tensors
+from compressor.couplings.coupling import (
+    Couplings,
+    Member,
+    check_fit,
+    named_tensors,
+    zero_branches_,
+)
 from compressor.couplings.sharing import sharing_copy
 from compressor.structure import Structure
 
@@ -71,6 +78,10 @@ def masked(
         StructureError: The structure does not fit the couplings.
     """
     check_fit(couplings, structure)
+    if dead := dead_branches(couplings.branches, structure):
+        structure = without_dead(couplings.branches, structure)
+        model = sharing_copy(model)
+        zero_branches_(model, dead)
     removed: dict[str, list[Removed]] = defaultdict(list)
     for coupling in couplings.free:
         units = ~structure.keep[coupling.name]

@@ -71,6 +71,44 @@ Judge = Callable[[Couplings, Mapping[str, Tensor]], str | None]
 """Couplings and what the named ones keep -> what goes wrong, or None."""
 
 
+def drop_branches_that_fail(model: nn.Module, couplings: Couplings, example: Example) -> Couplings:
+    """The couplings without those of their branches whose removal is not exact.
+
+    All branches are removed at once, with half of the units of all other couplings.
+
+    Args:
+        model: The network; not touched.
+        couplings: With branches, and in a form that can be cut.
+        example: Input batch of at least 2 images that differ.
+
+    Raises:
+        CouplingError: Branches can be removed alone, but not together with single units.
+    """
+    if not couplings.branches:
+        return couplings
+    example = tree_map(lambda leaf: leaf.cpu() if isinstance(leaf, Tensor) else leaf, example)
+    trial = Trial(_ready_for_trial(model, couplings, example), example)
+    halves = _irregular_halves(couplings, seed=0)
+    if trial.failure(couplings, {**halves, **_nothing_of(couplings)}) is None:
+        return couplings
+    failing = trial.failing(couplings, _nothing_of(couplings), trial.failure).keys()
+    branches = tuple(b for b in couplings.branches if not failing & set(b.couplings))
+    sound = replace(couplings, branches=branches)
+    if reason := trial.failure(sound, {**halves, **_nothing_of(sound)}):
+        raise CouplingError(
+            f"Residual branches can be removed alone, but not together with units: {reason}. "
+            'Set strip.depth = "keep".'
+        )
+    return sound
+
+
+def _nothing_of(couplings: Couplings) -> dict[str, Tensor]:
+    """No unit of each coupling that lies in a branch."""
+    inside = {name for branch in couplings.branches for name in branch.couplings}
+    empty = {c.name: torch.zeros(c.num_units, dtype=torch.bool) for c in couplings.free}
+    return {name: none for name, none in empty.items() if name in inside}
+
+
 @dataclass(frozen=True)
 class Trial:
     """A shaken network and the images it is tried with."""

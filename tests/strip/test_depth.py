@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from compressor.couplings.coupling import zero_branches_
 from compressor.couplings.index_flow import index_flow
 from compressor.couplings.trace import trace
 from compressor.errors import StripError
@@ -14,7 +15,6 @@ from compressor.strip.depth import (
     compare_without,
     removable_branches,
     remove_branches,
-    zero_branches_,
 )
 from compressor.strip.find import find_couplings
 from compressor.strip.trial import shake
