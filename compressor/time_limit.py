@@ -11,6 +11,9 @@ from typing import TypeVar
 STOP_SECONDS = 10.0
 """How long to wait for stopped work; what sits in a single long call of C++ goes on meanwhile."""
 
+COLLECTION_SECONDS = 0.3
+"""How long a garbage collection that is on its way may take; most take a tenth of it."""
+
 Answer = TypeVar("Answer")
 
 
@@ -55,10 +58,12 @@ def _stop(thread: threading.Thread, over: threading.Event) -> None:
     """Raise SystemExit in ``thread`` until its work is over: one in a destructor Python drops."""
     assert thread.ident is not None
     deadline = time.monotonic() + STOP_SECONDS
-    # A collection may call back into Python, where the exception would be printed and dropped.
+    # A collection may call back into Python, where the exception would be printed and dropped: none
+    # may begin from here on, and one that has begun gets time to end.
     collecting = gc.isenabled()
     gc.disable()
     try:
+        over.wait(COLLECTION_SECONDS)
         while not over.is_set() and time.monotonic() < deadline:
             ctypes.pythonapi.PyThreadState_SetAsyncExc(
                 ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit)

@@ -63,6 +63,11 @@ class Stopped:
     printed: str
 
 
+def heed_ctrl_c():
+    """Whoever runs the tests in the background has ctrl-C ignored, and so would their children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def start(path, folder, *options):
     command = [sys.executable, "-m", "compressor.cli", "tune", str(path), "--device", "cpu"]
     return subprocess.Popen(
@@ -70,6 +75,7 @@ def start(path, folder, *options):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=heed_ctrl_c,
     )
 
 

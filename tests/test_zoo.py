@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -265,7 +266,9 @@ def test_the_launcher_needs_no_torch_to_refuse_a_name():
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_ending_the_survey_ends_its_processes_and_leaves_no_row(tmp_path, number):
     command = [sys.executable, str(TOOLS / "zoo"), "--only", "resnet18", "--rows", str(tmp_path)]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as survey:
+    # In the background ctrl-C is ignored, and children of ours would ignore it too.
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, preexec_fn=heed) as survey:
         deadline = time.monotonic() + 60
         while not (children := psutil.Process(survey.pid).children()):
             assert time.monotonic() < deadline
