@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from compressor.pipeline import run_recipe
     from compressor.recipe import Recipe, load_recipe
     from compressor.strip.apply import apply
+    from compressor.strip.find import find_couplings
     from compressor.strip.plan import StripPlan, make_plan
     from compressor.structure import Path, Structure
 
@@ -21,6 +22,7 @@ __all__ = [
     "StripPlan",
     "Structure",
     "apply",
+    "find_couplings",
     "load",
     "load_recipe",
     "make_plan",
@@ -36,6 +38,7 @@ _HOMES = {
     "StripPlan": "compressor.strip.plan",
     "Structure": "compressor.structure",
     "apply": "compressor.strip.apply",
+    "find_couplings": "compressor.strip.find",
     "load": "compressor.package.load",
     "load_recipe": "compressor.recipe",
     "make_plan": "compressor.strip.plan",

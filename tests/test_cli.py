@@ -2,6 +2,7 @@ import errno
 import json
 import os
 from pathlib import Path
+from typing import get_args
 
 import click
 import pytest
@@ -9,6 +10,7 @@ from click.testing import CliRunner
 
 from compressor import cli, pipeline
 from compressor.cli import main
+from compressor.couplings.coupling import Engine
 from compressor.errors import CheckError, DataError
 from compressor.pipeline import STAGES
 from compressor.recipe import shipped_recipes
@@ -231,3 +233,8 @@ def test_resume_without_a_run_directory_is_refused():
     result = CliRunner().invoke(main, ["run", "digits", "--resume"])
     assert result.exit_code == 2
     assert "--resume needs --out" in result.stderr
+
+
+def test_engines_of_the_command_line_are_those_of_the_recipe():
+    (option,) = [p for p in main.commands["run"].params if p.name == "engine"]
+    assert tuple(option.type.choices) == get_args(Engine)

@@ -108,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # A table of some networks is not the published one.
     if not options.only:
         missing = sorted({network.name for network in networks} - {row["model"] for row in rows})
-        about_it = about(versions(), asdict(settings))
+        about_it = about(versions(), asdict(settings), shelf.num_old(networks))
         table = {"about": about_it, "not_measured": missing, "rows": rows}
         write_json(options.docs / "zoo.json", table)
         write_text(options.docs / "zoo.md", as_markdown(table))
@@ -197,6 +197,11 @@ class Shelf:
             return None
         row: Row = read_json(file)
         return row if self._keep_old or row["key"] == self._key(network) else None
+
+    def num_old(self, networks: Sequence[Network]) -> int:
+        """How many rows are there, and kept, that are not up to date."""
+        there = [network for network in networks if self.kept(network) is not None]
+        return sum(read_json(self._file(n))["key"] != self._key(n) for n in there)
 
     def _file(self, network: Network) -> Path:
         return self.folder / f"{network.name.replace(':', '-')}.json"

@@ -20,14 +20,15 @@ PEAK_BYTES = 6e9
 """What a network should need at most; more is told on the page."""
 
 
-def about(versions: Mapping[str, str], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Where the table comes from."""
+def about(versions: Mapping[str, str], settings: Mapping[str, Any], num_old: int) -> dict[str, Any]:
+    """Where the table comes from; ``num_old`` rows were measured on older sources."""
     return {
         "command": "tools/zoo",
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "versions": {"python": platform.python_version(), **versions},
         "processors": os.cpu_count(),
         "settings": dict(settings),
+        "num_old": num_old,
     }
 
 
@@ -64,6 +65,8 @@ def as_markdown(table: Mapping[str, Any]) -> str:
         "one processor, which is what a network takes on a machine with nothing else to do.",
         "",
     ]
+    if about_it["num_old"]:
+        lines += [f"{about_it['num_old']} of the rows were measured on older sources.", ""]
     for source, title in TITLES.items():
         chosen = [row for row in rows if row["source"] == source]
         if chosen:

@@ -23,8 +23,6 @@ class Branch:
         couplings: Couplings that lie in the branch whole.
         tensors: Parameters and buffers that nothing else reads.
         last: Parameters that make the branch exactly zero when they are.
-        emptied_by: Couplings of the branch each of which makes it exactly zero when none of its
-            units is left: there is no shift behind them.
     """
 
     name: str
@@ -36,7 +34,6 @@ class Branch:
     couplings: tuple[str, ...]
     tensors: tuple[str, ...]
     last: tuple[str, ...]
-    emptied_by: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
         """JSON value."""

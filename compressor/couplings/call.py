@@ -74,6 +74,17 @@ def call_of(node: fx.Node, known: Mapping[fx.Node, Any]) -> Call:
     return Call(operator_name(node.target), node.target, named, shapes_of(node))
 
 
+def argument(node: fx.Node, name: str) -> Any:
+    """An argument of a call by its name in the schema; None where it has none of that name."""
+    for position, parameter in enumerate(node.target._schema.arguments):  # type: ignore[union-attr]
+        if parameter.name == name:
+            if position < len(node.args):
+                return node.args[position]
+            default = parameter.default_value if parameter.has_default_value() else None
+            return node.kwargs.get(name, default)
+    return None
+
+
 def operator_name(target: Any) -> str:
     """Name of an operator without namespace, overload and the mark of in-place ones."""
     packet = getattr(target, "overloadpacket", None)

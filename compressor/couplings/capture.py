@@ -4,17 +4,16 @@ The capture is torch's own (``torch.export``), on a copy in eval mode; nothing o
 The batch stays a variable wherever the network lets it.
 """
 
-import io
-import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from compressor.chatter import no_chatter
 from compressor.couplings.batch import batch_of, free_batch_, is_fixed, one_more
 from compressor.couplings.forward import Place, make_traceable_
 from compressor.couplings.sharing import sharing_copy
@@ -75,7 +74,8 @@ def _exported(model: nn.Module, arguments: tuple[Any, ...], where: Place) -> Exp
     twin = sharing_copy(model)
     make_traceable_(twin, where)
     shapes = torch.utils._pytree.tree_map(_batch_is_variable, arguments)
-    with _quiet(), _no_fused_attention():
+    with no_chatter(), _no_fused_attention(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's, on what it will deprecate
         try:
             return torch.export.export(twin, arguments, strict=False, dynamic_shapes=shapes)
         except CouplingError:
@@ -86,25 +86,6 @@ def _exported(model: nn.Module, arguments: tuple[Any, ...], where: Place) -> Exp
 
 def _batch_is_variable(leaf: Any) -> Any:
     return {0: Dim.AUTO} if isinstance(leaf, Tensor) and leaf.dim() > 0 else None
-
-
-_LOUD = ("torch.fx.experimental.symbolic_shapes", "torch.export", "torch._dynamo")
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    loggers = [logging.getLogger(name) for name in _LOUD]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)  # what fails is told in our own words
-    try:
-        # Of a forward pass that it refuses the exporter prints the graph.
-        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")  # the exporter's, on what it will deprecate
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
 
 
 @contextmanager

@@ -16,9 +16,8 @@ from torch import Tensor, fx
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
-from compressor.couplings.call import call_of, concrete, shapes_of
+from compressor.couplings.call import Call, Result, call_of, concrete, shapes_of
 from compressor.couplings.ledger import Ledger
-from compressor.couplings.movement import without_crossings
 from compressor.couplings.rules import RULES, refuse
 from compressor.couplings.sheets import Sheet, Value, along_axis
 
@@ -67,12 +66,10 @@ def _tensors(
     program: ExportedProgram, first_names: Mapping[str, str]
 ) -> dict[str, tuple[str, Tensor | None, InputKind]]:
     """For each placeholder the name and data of what the network holds; user inputs have none."""
-    found = {}
+    found, held = {}, {**program.state_dict, **program.constants}
     for spec in program.graph_signature.input_specs:
-        data, name = None, spec.target or ""
-        if spec.target is not None:
-            held = {**program.state_dict, **program.constants}
-            data = held.get(spec.target)
+        name = spec.target or ""
+        data = held.get(name)
         found[spec.arg.name] = (first_names.get(name, name), data, spec.kind)
     return found
 
@@ -111,15 +108,37 @@ def _call(result: Flow, node: fx.Node) -> Any:
         found = node.meta.get("val")
         return [concrete(v) for v in found] if isinstance(found, list | tuple) else concrete(found)
     call = call_of(node, result.values)
-    rule = RULES.get(call.name, refuse)
-    if rule is refuse and any(value.sheets for value in call.values):
+    if call.name not in RULES and any(value.sheets for value in call.values):
         result.unknown.setdefault(call.name, result.ledger.place)
-    answer = rule(result.ledger, call)
-    if isinstance(answer, tuple):
-        return tuple(without_crossings(result.ledger, value) for value in answer)
-    answer = without_crossings(result.ledger, answer)
+    answer = follow(result.ledger, call)
     # An operator that gives a list of one tensor is read by getitem all the same.
-    return (answer,) if isinstance(node.meta.get("val"), list | tuple) else answer
+    is_list = isinstance(node.meta.get("val"), list | tuple)
+    return (answer,) if is_list and isinstance(answer, Value) else answer
+
+
+def follow(ledger: Ledger, call: Call) -> Result:
+    """What an operator gives, after its rule."""
+    answer = RULES.get(call.name, refuse)(ledger, call)
+    if isinstance(answer, tuple):
+        return tuple(_without_crossings(ledger, value) for value in answer)
+    return _without_crossings(ledger, answer)
+
+
+def _without_crossings(ledger: Ledger, value: Value) -> Value:
+    """The value with sheets that change along different axes; others are frozen.
+
+    Two sheets that change along one axis could claim the same element.
+    """
+    kept: list[Sheet] = []
+    for sheet in value.sheets:
+        if any(set(sheet.axes) & set(other.axes) for other in kept):
+            ledger.freeze_sheet(sheet, "they share an axis with other channels")
+        elif sheet.axes:
+            kept.append(sheet)
+        else:
+            # One label for the whole tensor: nothing of it can go and leave a tensor.
+            ledger.freeze_sheet(sheet, "the only one of its axis")
+    return Value(value.shape, tuple(kept), value.constant)
 
 
 def _freeze_outputs(result: Flow, node: fx.Node) -> None:

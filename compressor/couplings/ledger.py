@@ -49,13 +49,13 @@ class Ledger:
         for here, there in ((one, other), (other, one)):
             if len(alone := here[(here != NO_LABEL) & (there == NO_LABEL)]):
                 self.freeze(alone, f"they meet values that keep their width in {self.place}")
-        both = (one != NO_LABEL) & (other != NO_LABEL) & (one != other)
-        if both.any():
-            self.edges.append((one[both], other[both]))
+        self._join(one, other)
 
     def attach(self, labels: Tensor, onto: Tensor) -> None:
         """As ``unite``, where elements without label are no harm: what reads them stays whole."""
-        one, other = _pairs(labels, onto)
+        self._join(*_pairs(labels, onto))
+
+    def _join(self, one: Tensor, other: Tensor) -> None:
         both = (one != NO_LABEL) & (other != NO_LABEL) & (one != other)
         if both.any():
             self.edges.append((one[both], other[both]))

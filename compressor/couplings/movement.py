@@ -64,11 +64,11 @@ MOVES: dict[str, Callable[..., Any] | None] = {
             "unsafe_split_with_sizes",
             "tensor_split",
             "unfold",
+            "chunk",
         ]
     ),
-    "chunk": None,
 }
-"""Operators applied to labels; None where torch's own takes integers with stride 0."""
+"""Operators applied to labels; None where the operator itself takes integers with stride 0."""
 
 SAME = frozenset(
     [
@@ -120,7 +120,7 @@ def move(ledger: Ledger, call: Call) -> Result:
         )
         for place, shape in enumerate(call.shapes)
     )
-    return _without_crossings(ledger, values if _is_many(call) else values[0])
+    return values if _is_many(call) else values[0]
 
 
 def _is_many(call: Call) -> bool:
@@ -148,27 +148,6 @@ def _outputs(call: Call, labels: Tensor) -> tuple[Tensor, ...]:
         names = list(call.arguments)
         result = function(**dict(zip(names, positional, strict=True)))
     return tuple(result) if isinstance(result, list | tuple) else (result,)
-
-
-def _without_crossings(ledger: Ledger, result: Result) -> Result:
-    """Two sheets that change along one axis could claim the same element: the later one stays."""
-    if isinstance(result, tuple):
-        return tuple(without_crossings(ledger, value) for value in result)
-    return without_crossings(ledger, result)
-
-
-def without_crossings(ledger: Ledger, value: Value) -> Value:
-    """The value with sheets that change along different axes; others are frozen."""
-    kept: list[Sheet] = []
-    for sheet in value.sheets:
-        if any(set(sheet.axes) & set(other.axes) for other in kept):
-            ledger.freeze_sheet(sheet, "they share an axis with other channels")
-        elif sheet.axes:
-            kept.append(sheet)
-        else:
-            # One label for the whole tensor: nothing of it can go and leave a tensor.
-            ledger.freeze_sheet(sheet, "the only one of its axis")
-    return Value(value.shape, tuple(kept), value.constant)
 
 
 def pad(ledger: Ledger, call: Call) -> Result:
@@ -214,7 +193,7 @@ def index(ledger: Ledger, call: Call) -> Result:
     indices = tuple(slice(None) if place is None else place.constant for place in places)
     sheets = [Sheet(settle(sheet.labels[indices]), sheet.zero) for sheet in value.sheets]
     constant = None if value.constant is None else value.constant[indices]
-    return without_crossings(ledger, Value(call.shape, tuple(sheets), constant))
+    return Value(call.shape, tuple(sheets), constant)
 
 
 def select_rows(ledger: Ledger, call: Call) -> Result:
@@ -236,7 +215,7 @@ def select_rows(ledger: Ledger, call: Call) -> Result:
             sizes[axis] = max(1, torch.Size(place.shape).numel())
             rows = rows.expand(sizes)
         sheets.append(Sheet(settle(rows.reshape(call.shape)), sheet.zero))
-    return without_crossings(ledger, Value(call.shape, tuple(sheets)))
+    return Value(call.shape, tuple(sheets))
 
 
 def concatenate(ledger: Ledger, call: Call) -> Result:
@@ -251,7 +230,7 @@ def concatenate(ledger: Ledger, call: Call) -> Result:
     joined = meet(ledger, [_across(value, axis, call.shape) for value in values], _but(call, axis))
     for entry in joined:
         sheets.append(Sheet(entry.labels, all(zero is True for zero in entry.zeros)))
-    return without_crossings(ledger, Value(call.shape, tuple(sheets)))
+    return Value(call.shape, tuple(sheets))
 
 
 def _lifted(value: Value, axis: int) -> Value:

@@ -1,10 +1,6 @@
 """A network as one ONNX file, for any batch size, checked before it stands under its name."""
 
-import contextlib
 import copy
-import io
-import logging
-from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -16,6 +12,7 @@ from torch.export import Dim
 from torch.onnx import OnnxExporterError
 
 from compressor.bench.runner import import_engine
+from compressor.chatter import no_chatter
 from compressor.errors import ExportError
 from compressor.export.structure_checks import (
     BATCH_NAME,
@@ -120,21 +117,6 @@ def exported(model: nn.Module, image_shape: tuple[int, int, int], opset: int) ->
         ) from error
     assert program is not None, "the dynamo exporter always returns a program"
     return program.model_proto
-
-
-@contextlib.contextmanager
-def no_chatter() -> Iterator[None]:
-    """Silence all loggers and stderr in the block.
-
-    Of a network that it cannot trace, the exporter logs and prints what its error says as well.
-    """
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with contextlib.redirect_stderr(io.StringIO()):
-            yield
-    finally:
-        logging.disable(before)
 
 
 def first_cause(error: BaseException) -> str:

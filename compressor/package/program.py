@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from compressor.chatter import no_chatter
 from compressor.errors import CheckError, ExportError
-from compressor.export.onnx import EXAMPLE_BATCH, first_cause, no_chatter
+from compressor.export.onnx import EXAMPLE_BATCH, first_cause
 from compressor.export.structure_checks import BATCH_NAME
 from compressor.package.pickles import pickles_in
 

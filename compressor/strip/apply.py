@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from compressor.couplings.coupling import named_tensors
 from compressor.couplings.sharing import sharing_copy
+from compressor.couplings.template import number_type
 from compressor.errors import StripError
 from compressor.strip.blocks import remove_branches_
 from compressor.strip.graph import CapturedNetwork, captured_network, example_like
@@ -22,7 +23,7 @@ def apply(plan: StripPlan, model: nn.Module) -> nn.Module:
         StripError: The plan was made for a network of other shapes, or another captured graph.
     """
     if plan.form == "graph":
-        example = example_like(plan.inputs, _dtype_of(model))
+        example = example_like(plan.inputs, number_type(model))
         templates = None if plan.program is None else plan.program.templates
         slim = captured_network(model, example, plan.edits, templates)
         _cut_tensors(slim, plan)
@@ -52,11 +53,6 @@ def _own_parameters(slim: nn.Module, model: nn.Module) -> None:
     for parameter in slim.parameters():
         if parameter.untyped_storage().data_ptr() in shared:
             parameter.data = parameter.detach().clone()
-
-
-def _dtype_of(model: nn.Module) -> torch.dtype:
-    dtypes = (tensor.dtype for tensor in model.parameters() if tensor.is_floating_point())
-    return next(dtypes, torch.float32)
 
 
 def _with_module(model: nn.Module, name: str, module: nn.Module) -> nn.Module:

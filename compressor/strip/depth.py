@@ -7,23 +7,22 @@ which of its operands have to be zero. A branch goes with all operators, paramet
 nothing else reads; the addition becomes its other operand, so the network is a graph from then on.
 """
 
-from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence, Set
+from dataclasses import replace
 
 import torch
-from torch import Tensor, fx, nn
+from torch import fx, nn
 
 from compressor.couplings.branch import Branch
 from compressor.couplings.call import operator_name, shapes_of
 from compressor.couplings.capture import Example
 from compressor.couplings.coupling import (
-    Coupling,
     Couplings,
-    named_tensors,
     tied_tensors,
     zero_branches_,
 )
 from compressor.couplings.sharing import sharing_copy
+from compressor.couplings.template import number_type
 from compressor.errors import StripError
 from compressor.strip.blocks import operands_of, remove_branches_
 from compressor.strip.compare import difference_and_spread, dtype_of, outputs_of
@@ -31,7 +30,7 @@ from compressor.strip.dead import dead_without
 from compressor.strip.graph import CapturedNetwork, captured_network, example_like
 from compressor.strip.reading import Reading
 from compressor.strip.trial import drop_branches_that_fail
-from compressor.strip.zeros import zero_makers, zero_values
+from compressor.strip.zeros import zero_makers
 
 
 def with_branches(model: nn.Module, couplings: Couplings, example: Example) -> Couplings:
@@ -69,12 +68,11 @@ def removable_branches(model: nn.Module, couplings: Couplings) -> tuple[Branch, 
         StripError: The couplings hold no captured graph.
     """
     network = _graph_of(model, couplings)
-    tensors = named_tensors(model)
     ours = {name for name, _ in model.named_parameters()} - tied_tensors(model).keys()
     found: list[Branch] = []
     for node in network.graph.nodes:
         for operand in _branch_operands(node):
-            found += _branch_at(node, operand, ours, _Inside(couplings, tensors))
+            found += _branch_at(node, operand, ours, couplings)
     return tuple(_numbered(found))
 
 
@@ -121,9 +119,9 @@ def _graph_of(model: nn.Module, couplings: Couplings) -> CapturedNetwork:
             "These couplings hold no captured graph, in which branches are found. "
             "Use the engine index-flow."
         )
-    dtypes = (tensor.dtype for tensor in model.parameters() if tensor.is_floating_point())
-    dtype = next(dtypes, torch.float32)
-    network = captured_network(model, example_like(couplings.program.inputs, dtype), ())
+    program = couplings.program
+    example = example_like(program.inputs, number_type(model))
+    network = captured_network(model, example, (), program.templates)
     assert isinstance(network, CapturedNetwork)
     return network
 
@@ -151,35 +149,16 @@ def _ancestors(node: fx.Node) -> set[fx.Node]:
     return found
 
 
-@dataclass(frozen=True)
-class _Inside:
-    """What may lie inside a branch."""
-
-    couplings: Couplings
-    tensors: Mapping[str, Tensor]
-
-    def couplings_of(self, names: Set[str]) -> list[Coupling]:
-        """Couplings all of whose members are among the named tensors."""
-        return [c for c in self.couplings.free if {m.tensor for m in c.members} <= names]
-
-    def emptied(self, coupling: Coupling) -> set[str]:
-        """Tensors that are zero everywhere once the coupling has no unit left."""
-        return {
-            member.tensor
-            for member in coupling.members
-            if member.kind != "statistic"
-            and member.index.numel() == self.tensors[member.tensor].shape[member.axis]
-        }
-
-
-def _branch_at(node: fx.Node, operand: int, ours: Set[str], inside: _Inside) -> Iterator[Branch]:
+def _branch_at(
+    node: fx.Node, operand: int, ours: Set[str], couplings: Couplings
+) -> Iterator[Branch]:
     end = operands_of(node)[operand]
     nodes = dead_without(node, end)[::-1]
     last = zero_makers(nodes, ours).get(end)
     if last is None:
         return
     names = {str(other.target) for other in nodes if other.op == "get_attr"}
-    couplings = inside.couplings_of(names)
+    inside = [c for c in couplings.free if {m.tensor for m in c.members} <= names]
     yield Branch(
         name=(_modules_of(node) or ("the network",))[-1],
         node=node.name,
@@ -187,10 +166,9 @@ def _branch_at(node: fx.Node, operand: int, ours: Set[str], inside: _Inside) -> 
         operand=operand,
         calls=tuple(other.name for other in nodes if other.op != "get_attr"),
         modules=_modules_only_in(nodes),
-        couplings=tuple(coupling.name for coupling in couplings),
+        couplings=tuple(coupling.name for coupling in inside),
         tensors=tuple(sorted(names)),
         last=tuple(sorted(last)),
-        emptied_by=tuple(c.name for c in couplings if end in zero_values(nodes, inside.emptied(c))),
     )
 
 

@@ -12,12 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from compressor.couplings.call import operator_name
+from compressor.couplings.call import argument, operator_name
 from compressor.couplings.program import Program
 from compressor.couplings.sheets import NO_LABEL, Value, compact
 from compressor.errors import StripError
-
-Json = int | float | str | list[int]
 
 
 @dataclass(frozen=True)
@@ -70,13 +68,7 @@ class Seen:
 
     def argument(self, name: str) -> Any:
         """An argument of the call by its name in the schema."""
-        for position, parameter in enumerate(self.node.target._schema.arguments):  # type: ignore[union-attr]
-            if parameter.name == name:
-                if position < len(self.node.args):
-                    return self.node.args[position]
-                default = parameter.default_value if parameter.has_default_value() else None
-                return self.node.kwargs.get(name, default)
-        return None
+        return argument(self.node, name)
 
     def value(self, name: str) -> Value:
         """A tensor argument."""

@@ -5,13 +5,13 @@ of operators that the exporter recorded in eval mode, with the parameter names o
 """
 
 import copy
-from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, MutableMapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
-from compressor.couplings.call import operator_name
+from compressor.couplings.call import argument, operator_name
 from compressor.couplings.capture import Example, capture
 from compressor.couplings.coupling import named_tensors
 from compressor.couplings.template import hollow_graph, number_type, put_tensors_
@@ -19,13 +19,16 @@ from compressor.errors import StripError
 from compressor.strip import norm_functions
 from compressor.strip.edits import Edit
 
-KEPT_NORMS: dict[str, Callable[..., Any]] = {
-    "layer_norm": norm_functions.layer_norm,
-    "rms_norm": norm_functions.rms_norm,
-    "group_norm": norm_functions.group_norm,
-    "batch_norm": norm_functions.own_statistics_norm,
+KEPT_NORMS: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
+    "layer_norm": (
+        norm_functions.layer_norm,
+        ("input", "normalized_shape", "weight", "bias", "eps"),
+    ),
+    "rms_norm": (norm_functions.rms_norm, ("input", "normalized_shape", "weight", "eps")),
+    "group_norm": (norm_functions.group_norm, ("input", "num_groups", "weight", "bias", "eps")),
+    "batch_norm": (norm_functions.own_statistics_norm, ("input", "weight", "bias", "eps")),
 }
-"""What stands in the graph for a norm that keeps its divisor."""
+"""What stands in the graph for a norm that keeps its divisor, and what it takes over of it."""
 
 MODES = {
     "batch_norm": "training",
@@ -65,7 +68,7 @@ class CapturedNetwork(fx.GraphModule):
             and operator_name(node.target) == "batch_norm"
             and not _always_trains(node)
         ]
-        mode, momenta = self.training, [_argument(node, "momentum") for node in norms]
+        mode, momenta = self.training, [argument(node, "momentum") for node in norms]
         for number, batch in enumerate(batches, start=1) if norms else ():
             for node in norms:
                 _set(node, "training", None, value=True)
@@ -147,13 +150,8 @@ def _take_over_(network: nn.Module, model: nn.Module) -> None:
 
 def _always_trains(node: fx.Node) -> bool:
     """Whether a norm has no running statistics, so that it takes those of the batch in any mode."""
-    names = [parameter.name for parameter in node.target._schema.arguments]  # type: ignore[union-attr]
-    return "running_mean" in names and _argument(node, "running_mean") is None
-
-
-def _argument(node: fx.Node, name: str) -> Any:
-    position = _position(node, name)
-    return node.args[position] if position < len(node.args) else node.kwargs.get(name)
+    has_statistics = operator_name(node.target) in ("batch_norm", "instance_norm")
+    return has_statistics and argument(node, "running_mean") is None
 
 
 def _position(node: fx.Node, argument: str) -> int:
@@ -175,25 +173,10 @@ def _set(node: fx.Node, argument: str, place: int | None, value: Any) -> None:
 
 
 def _keep_divisor(node: fx.Node, divisor: int) -> None:
-    parameters = node.target._schema.arguments  # type: ignore[union-attr]
-    values: dict[str, Any] = {}
-    for position, parameter in enumerate(parameters):
-        default = parameter.default_value if parameter.has_default_value() else None
-        given = node.args[position] if position < len(node.args) else None
-        values[parameter.name] = (
-            given if position < len(node.args) else node.kwargs.get(parameter.name, default)
-        )
-    name = operator_name(node.target)
-    order: Mapping[str, tuple[str, ...]] = {
-        "layer_norm": ("input", "normalized_shape", "weight", "bias", "eps"),
-        "rms_norm": ("input", "normalized_shape", "weight", "eps"),
-        "group_norm": ("input", "num_groups", "weight", "bias", "eps"),
-        "batch_norm": ("input", "weight", "bias", "eps"),
-    }
-    node.args = (*(values[key] for key in order[name]), divisor)
+    function, names = KEPT_NORMS[operator_name(node.target)]
+    node.args = (*(argument(node, name) for name in names), divisor)
     node.kwargs = {}
-    replacement: Callable[..., Any] = KEPT_NORMS[name]
-    node.target = replacement
+    node.target = function
 
 
 def example_like(inputs: Any, dtype: torch.dtype) -> Any:

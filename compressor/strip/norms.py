@@ -2,8 +2,8 @@
 
 A norm takes its statistics over channels. Those that are removed were zero, so only the divisor
 changes, and a norm that keeps the old one makes the stripped network equal to the masked one again.
-Engines have the ordinary norms as one operator: ``swap_back_`` puts those in, at the price of a
-little tuning.
+Engines have the ordinary norms as one operator: ``StripPlan.with_plain_norms`` has those instead,
+at the price of a little tuning.
 """
 
 import math
@@ -17,27 +17,17 @@ from compressor.strip.norm_functions import channel_norm, group_norm, layer_norm
 class KeptLayerNorm(nn.LayerNorm):
     """A layer norm that goes on dividing by ``divisor``; parameters as in ``nn.LayerNorm``."""
 
-    plain_type: type[nn.LayerNorm]
-
     def __init__(self, norm: nn.LayerNorm, divisor: int) -> None:
         """Take over the parameters of ``norm``: the same tensors, so an optimiser keeps them."""
         super().__init__(norm.normalized_shape, norm.eps, elementwise_affine=False)
         self.elementwise_affine = norm.elementwise_affine
         self.weight, self.bias = norm.weight, norm.bias
         self.divisor = divisor
-        self.plain_type = norm.plain_type if isinstance(norm, KeptLayerNorm) else type(norm)
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise the last axes of ``x``."""
         shape = self.normalized_shape
         return layer_norm(x, shape, self.weight, self.bias, self.eps, self.divisor)
-
-    def plain(self) -> nn.Module:
-        """The ordinary norm of this width, with the same parameters."""
-        made = self.plain_type(self.normalized_shape, eps=self.eps)
-        made.elementwise_affine = self.elementwise_affine
-        made.weight, made.bias = self.weight, self.bias
-        return made.train(self.training)
 
     def extra_repr(self) -> str:
         """As of the ordinary norm, and the divisor."""
@@ -66,13 +56,6 @@ class KeptGroupNorm(nn.GroupNorm):
         """Normalise ``x``, shape ``(images, channels, ...)``, group by group."""
         return group_norm(x, self.num_groups, self.weight, self.bias, self.eps, self.divisor)
 
-    def plain(self) -> nn.Module:
-        """The ordinary norm of this width, with the same parameters."""
-        made = nn.GroupNorm(self.num_groups, self.num_channels, self.eps, affine=False)
-        made.affine = self.affine
-        made.weight, made.bias = self.weight, self.bias
-        return made.train(self.training)
-
     def extra_repr(self) -> str:
         """As of the ordinary norm, and the divisor."""
         return f"{super().extra_repr()}, divisor={self.divisor}"
@@ -90,12 +73,6 @@ class KeptRMSNorm(nn.RMSNorm):
     def forward(self, x: Tensor) -> Tensor:
         """Normalise the last axes of ``x``."""
         return rms_norm(x, self.normalized_shape, self.weight, self.eps, self.divisor)
-
-    def plain(self) -> nn.Module:
-        """The ordinary norm of this width, with the same parameters."""
-        made = nn.RMSNorm(self.normalized_shape, self.eps, elementwise_affine=False)
-        made.elementwise_affine, made.weight = self.elementwise_affine, self.weight
-        return made.train(self.training)
 
     def extra_repr(self) -> str:
         """As of the ordinary norm, and the divisor."""
@@ -149,39 +126,6 @@ def divisor_of(layer: nn.Module) -> int:
     if _full_name(layer) not in KEPT:
         raise _cannot_keep(layer)
     return _num_entries(layer)
-
-
-def plain(layer: nn.Module) -> nn.Module:
-    """The ordinary norm of the width that ``layer`` has now; it shares its parameters.
-
-    It computes something else unless nothing was removed, so what was proven of the network before
-    holds no more, and it wants tuning.
-
-    Raises:
-        StripError: The layer is no norm that keeps its divisor.
-    """
-    if not isinstance(layer, Kept):
-        raise StripError(
-            f"A {_full_name(layer)} is no norm that keeps its divisor. Give what kept() returned."
-        )
-    return layer.plain()
-
-
-def swap_back_(model: nn.Module) -> None:
-    """Replace every norm of ``model`` that keeps its divisor by the ordinary one, in place.
-
-    Raises:
-        StripError: The model itself is such a norm, so there is nowhere to put another.
-    """
-    if isinstance(model, Kept):
-        raise StripError(f"The model is itself a {_full_name(model)}. Use plain(model).")
-    made: dict[nn.Module, nn.Module] = {}
-    for owner in list(model.modules()):
-        for name, layer in owner._modules.items():
-            if isinstance(layer, Kept):
-                # A norm in two places stays one norm.
-                made.setdefault(layer, plain(layer))
-                setattr(owner, name, made[layer])
 
 
 def _full_name(value: nn.Module) -> str:

@@ -126,8 +126,7 @@ class StripPlan:
                 "divisors": dict(value["divisors"]),
                 "edits": tuple(Edit.from_json(entry) for entry in value["edits"]),
                 "inputs": value["inputs"],
-                # Plans of earlier releases have no branches.
-                "branches": tuple(map(Branch.from_json, value.get("branches", ()))),
+                "branches": tuple(map(Branch.from_json, value["branches"])),
             }
         except (KeyError, TypeError, ValueError) as fault:
             raise StripError(

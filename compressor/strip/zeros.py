@@ -5,35 +5,15 @@ they are by masks: zero times infinity is none.
 """
 
 from collections.abc import Callable, Iterable, Sequence, Set
-from typing import Any
 
 from torch import fx
 
-from compressor.couplings.call import operator_name
+from compressor.couplings.call import argument, operator_name
 from compressor.couplings.elementwise import ZERO_AT_ZERO
 from compressor.couplings.movement import MOVES, SAME
 
 Clauses = Sequence[Sequence[fx.Node]]
 """The result is zero where in each clause any of the operands is."""
-
-
-def zero_values(nodes: Iterable[fx.Node], tensors: Set[str]) -> frozenset[fx.Node]:
-    """Those of ``nodes`` that are zero when the named parameters are.
-
-    Args:
-        nodes: A part of a graph, in its order; nothing is known of values from outside.
-        tensors: Names of parameters that are zero everywhere.
-    """
-    zero: set[fx.Node] = set()
-    for node in nodes:
-        if node.op == "get_attr":
-            holds = node.target in tensors
-        else:
-            clauses = clauses_of(node)
-            holds = clauses is not None and all(zero & set(clause) for clause in clauses)
-        if holds:
-            zero.add(node)
-    return frozenset(zero)
 
 
 def zero_makers(nodes: Iterable[fx.Node], parameters: Set[str]) -> dict[fx.Node, frozenset[str]]:
@@ -67,17 +47,6 @@ def clauses_of(node: fx.Node) -> Clauses | None:
         return [node.all_input_nodes[:1]]
     rule = _RULES.get(name)
     return rule(node) if rule is not None and hasattr(node.target, "_schema") else None
-
-
-def argument(node: fx.Node, name: str) -> Any:
-    """An argument of a call by its name in the schema; None where it has none of that name."""
-    for position, parameter in enumerate(node.target._schema.arguments):  # type: ignore[union-attr]
-        if parameter.name == name:
-            if position < len(node.args):
-                return node.args[position]
-            default = parameter.default_value if parameter.has_default_value() else None
-            return node.kwargs.get(name, default)
-    return None
 
 
 def _nodes(node: fx.Node, *names: str) -> list[fx.Node]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from compressor.couplings.call import Call, operator_name
 from compressor.couplings.classes import Classes, classes_of
-from compressor.couplings.flow import Flow
+from compressor.couplings.flow import Flow, follow
 from compressor.couplings.ledger import Ledger
 from compressor.couplings.rules import RULES
 from compressor.couplings.sheets import Sheet, Value, along_axis
@@ -56,9 +56,10 @@ def _data(argument: Any) -> Any:
 
 
 def apply_rule(ledger: Ledger, target: Any, *args: Any, **kwargs: Any) -> Any:
-    """What the rule of ``target`` answers."""
+    """What ``target`` gives after its rule, which it must have."""
     call = make_call(target, *args, **kwargs)
-    return RULES[call.name](ledger, call)
+    assert call.name in RULES
+    return follow(ledger, call)
 
 
 def units_of(ledger: Ledger, *values: Value) -> Classes:

@@ -188,7 +188,7 @@ def test_branch_with_a_held_layer_stays(net, couplings, word):
 
 
 def branch(name, couplings, calls):
-    return Branch(name, name, "add", 0, tuple(calls), (), tuple(couplings), (), (), ())
+    return Branch(name, name, "add", 0, tuple(calls), (), tuple(couplings), (), ())
 
 
 @pytest.mark.parametrize(("empty", "dead"), [("in", {"inner"}), ("out", {"inner", "outer"})])

@@ -142,7 +142,18 @@ def test_copy_of_the_slim_network_is_independent(slim):
 
 def test_norms_keep_their_divisor_in_the_graph(slim):
     targets = {node.target for node in slim.graph.nodes if node.op == "call_function"}
-    assert {KEPT_NORMS["layer_norm"], KEPT_NORMS["group_norm"]} <= targets
+    assert {KEPT_NORMS[name][0] for name in ("layer_norm", "group_norm")} <= targets
+
+
+def test_plain_norms_stand_in_the_graph_when_asked_for(net):
+    couplings = replace(index_flow(net, draw(2)), form="graph")
+    keep = {c.name: torch.arange(c.num_units) % 2 == 0 for c in couplings.free}
+    plan = make_plan(net, couplings, Structure(keep))
+    plain = apply(plan.with_plain_norms(), net)
+    targets = {node.target for node in plain.graph.nodes if node.op == "call_function"}
+    assert not targets & {function for function, _ in KEPT_NORMS.values()}
+    assert plain(draw(5)).shape == net(draw(5)).shape
+    assert not torch.allclose(plain(draw(5)), apply(plan, net)(draw(5)))
 
 
 @pytest.mark.filterwarnings("ignore")

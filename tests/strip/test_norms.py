@@ -25,8 +25,6 @@ from compressor.strip.norms import (
     KeptRMSNorm,
     divisor_of,
     kept,
-    plain,
-    swap_back_,
 )
 
 BOUNDS = {torch.float64: 1e-12, torch.float32: 1e-5}
@@ -95,8 +93,8 @@ def test_the_kept_norm_equals_the_full_one_where_channels_are_left(kind, dtype):
 
 @pytest.mark.parametrize("kind", NORMS)
 def test_the_ordinary_norm_of_the_new_width_does_not(kind):
-    norm, x, keep, axis, slim = case(kind, torch.float64)
-    difference = pick(norm(x), keep, axis) - plain(slim)(pick(x, keep, axis))
+    norm, x, keep, axis, _ = case(kind, torch.float64)
+    difference = pick(norm(x), keep, axis) - narrow(norm, keep)(pick(x, keep, axis))
     assert difference.abs().max() > 0.01
 
 
@@ -254,19 +252,14 @@ def test_names_in_the_state_dict_are_those_of_the_ordinary_norm(kind):
     ],
     ids=repr,
 )
-def test_there_and_back_gives_the_same_norm_with_the_very_same_parameters(norm, kind):
-    there = kept(norm.eval(), 8)
-    back = plain(there)
-    assert type(there) is kind
-    assert type(back) is type(norm)
-    assert repr(back) == repr(norm)
-    assert "divisor=8" in repr(there)
-    assert not there.training
-    assert not back.training
-    for made in (there, back):
-        own = dict(made.named_parameters())
-        assert all(own[name] is value for name, value in norm.named_parameters())
-        assert len(own) == len(list(norm.parameters()))
+def test_a_kept_norm_has_the_very_same_parameters(norm, kind):
+    made = kept(norm.eval(), 8)
+    assert type(made) is kind
+    assert "divisor=8" in repr(made)
+    assert not made.training
+    own = dict(made.named_parameters())
+    assert all(own[name] is value for name, value in norm.named_parameters())
+    assert len(own) == len(list(norm.parameters()))
 
 
 def test_a_norm_cut_twice_keeps_its_first_divisor():
@@ -277,7 +270,6 @@ def test_a_norm_cut_twice_keeps_its_first_divisor():
         norm = kept(narrow(norm, torch.arange(before) < after), divisor)
         widths.append((norm.normalized_shape, norm.divisor))
     assert widths == [((7,), 12), ((3,), 12)]
-    assert type(plain(norm)) is nn.LayerNorm
 
 
 class MyNorm(nn.LayerNorm):
@@ -307,42 +299,18 @@ def test_a_norm_that_is_half_cut_is_refused():
         kept(norm, 8)
 
 
-def test_what_is_no_kept_norm_has_no_divisor_and_nothing_to_swap():
+def test_what_cannot_be_kept_has_no_divisor():
     with pytest.raises(StripError, match="BatchNorm2d cannot keep its divisor"):
         divisor_of(nn.BatchNorm2d(4))
-    with pytest.raises(StripError, match="LayerNorm is no norm that keeps its divisor"):
-        plain(nn.LayerNorm(4))
-
-
-def test_swapping_back_replaces_every_kept_norm_and_nothing_else():
-    net = network()
-    shared = net.layer
-    net.blocks = nn.ModuleDict({"again": shared, "deeper": nn.Sequential(nn.ReLU(), shared)})
-    before = {name: value.clone() for name, value in net.state_dict().items()}
-    optimised = set(net.parameters())
-    swap_back_(net)
-    assert not any(hasattr(module, "divisor") for module in net.modules())
-    assert type(net.layer_2d) is LayerNorm2d
-    assert net.blocks["again"] is net.layer is net.blocks["deeper"][1]
-    assert {name: value.tolist() for name, value in net.state_dict().items()} == {
-        name: value.tolist() for name, value in before.items()
-    }
-    assert set(net.parameters()) == optimised
-
-
-def test_a_model_that_is_a_kept_norm_itself_cannot_be_swapped_in_place():
-    with pytest.raises(StripError, match=r"KeptLayerNorm\. Use plain\(model\)"):
-        swap_back_(kept(nn.LayerNorm(4), 8))
 
 
 @pytest.mark.parametrize("name", ["LayerNorm", "LayerNorm2d"])
-def test_norms_of_timm_are_kept_and_come_back(name):
+def test_norms_of_timm_are_kept(name):
     layers = pytest.importorskip("timm.layers")
     norm = getattr(layers, name)(12)
     x = torch.randn(2, 12, 4, 12, generator=torch.Generator().manual_seed(0))
     whole = kept(norm, 12)
     assert (whole(x) - norm(x)).abs().max() <= 1e-6
-    assert type(plain(whole)) is type(norm)
 
 
 def test_every_name_in_the_table_is_that_of_a_class():

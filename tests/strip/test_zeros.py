@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from compressor.strip.graph import captured_network
-from compressor.strip.zeros import zero_makers, zero_values
+from compressor.strip.zeros import zero_makers
 
 
 def draw(*shape):
@@ -60,7 +60,7 @@ def ends_at_zero(end):
     """What the rules say, and what the network does, once the layer is zero."""
     net, graph = graph_of(end)
     (output,) = [node.all_input_nodes[0] for node in graph.nodes if node.op == "output"]
-    said = output in zero_values(graph.nodes, {"layer.weight", "layer.bias"})
+    said = output in zero_makers(graph.nodes, {"layer.weight", "layer.bias"})
     nn.init.zeros_(net.layer.weight)
     nn.init.zeros_(net.layer.bias)
     return said, not net(draw(2, 3, 4, 4)).any()
