@@ -12,8 +12,17 @@ from compressor.sparsity.catalog import METHODS
 
 
 def methods() -> list[dict[str, str]]:
-    """Methods with their papers."""
-    return [{"name": m.name, "summary": m.summary, "paper": m.paper} for m in METHODS.values()]
+    """Methods with their papers, the levels at which they work, and what they need."""
+    return [
+        {
+            "name": m.name,
+            "summary": m.summary,
+            "paper": m.paper,
+            "levels": ", ".join(m.levels),
+            "needs": m.needs,
+        }
+        for m in METHODS.values()
+    ]
 
 
 def sources() -> list[dict[str, str]]:

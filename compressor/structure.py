@@ -1,13 +1,13 @@
 """Structure and Path: what training hands to everything that comes after it.
 
-A structure says which units are kept. A path says in which order, and when, the units entered, so
-that any budget is a slice of one run. Both are keyed by coupling name. Nothing else counts
-sparsity.
+A structure says which units, or which single weights, are kept. A path says in which order, and
+when, the units entered, so that any budget is a slice of one run. Paths, and structures of units,
+are keyed by coupling name, structures of weights by parameter name. Nothing else counts sparsity.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -18,19 +18,27 @@ NEVER = -1
 """Entry step of a unit that has not entered."""
 
 
+Granularity = Literal["channel", "weight", "2:4"]
+"""What a structure keeps: units of couplings, single weights, or two weights of every four."""
+
+
 @dataclass(frozen=True)
 class Structure:
-    """Which units of each coupling are kept.
+    """Which units of each coupling, or which weights of each parameter, are kept.
 
     Attributes:
-        keep: For each coupling name a bool tensor, shape ``(units,)``; True is kept.
+        keep: For each coupling name a bool tensor, shape ``(units,)``; for single weights, for each
+            parameter name one of the parameter's shape. True is kept.
+        granularity: What is kept or left out.
     """
 
     keep: Mapping[str, Tensor]
+    granularity: Granularity = "channel"
 
     def __post_init__(self) -> None:
         for name, kept in self.keep.items():
-            if kept.dtype != torch.bool or kept.dim() != 1:
+            one_axis = kept.dim() == 1 or self.granularity != "channel"
+            if kept.dtype != torch.bool or not one_axis:
                 raise StructureError(
                     f"{name}: a structure holds one bool per unit, not {kept.dtype} of shape "
                     f"{tuple(kept.shape)}. Make it from scores or from a saved structure.json."
@@ -38,25 +46,35 @@ class Structure:
 
     @property
     def num_units(self) -> int:
-        """Units in all couplings together."""
+        """Units, or weights, in all couplings or parameters together."""
         return sum(kept.numel() for kept in self.keep.values())
 
     @property
     def num_kept(self) -> int:
-        """Kept units in all couplings together."""
+        """Kept ones in all couplings or parameters together."""
         return sum(int(kept.sum()) for kept in self.keep.values())
 
     @property
     def sparsity(self) -> float:
-        """Share of the units that is left out, in [0, 1]."""
+        """Share that is left out, in [0, 1]."""
         return 1.0 - self.num_kept / self.num_units if self.num_units else 0.0
 
     def widths(self) -> dict[str, int]:
-        """Kept units of each coupling."""
+        """Kept ones of each coupling or parameter."""
         return {name: int(kept.sum()) for name, kept in self.keep.items()}
 
     def to_json(self) -> dict[str, Any]:
-        """JSON value; the kept positions of each coupling."""
+        """JSON value of a structure of units; the kept positions of each coupling.
+
+        Raises:
+            StructureError: It is of single weights, whose masks are tensors and belong in a
+                tensor file.
+        """
+        if self.granularity != "channel":
+            raise StructureError(
+                f"A structure of granularity {self.granularity} has {self.num_units} entries, too "
+                "many for JSON. Save its masks as tensors."
+            )
         return {
             "granularity": "channel",
             "keep": {

@@ -150,7 +150,12 @@ def toy_job(toy_net, toy_couplings, toy_task):
         train_settings = TrainSettings(**{**defaults, **settings})
         per_epoch = steps_per_epoch(task, train_settings)
         num_steps = train_settings.epochs * per_epoch
-        horizon = Horizon(num_steps, path_time(train_settings, per_epoch), seed=3)
+        horizon = Horizon(
+            num_steps,
+            path_time(train_settings, per_epoch),
+            seed=3,
+            num_epochs=train_settings.epochs,
+        )
         return Job(
             stage="train",
             model=toy_net(net),

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from compressor.couplings.coupling import Couplings
 from compressor.settings import Settings
+from compressor.sparsity.candidates import Level
 from compressor.structure import Path, Structure
 
 
@@ -34,7 +35,7 @@ class Sparsifier(Protocol):
         ...
 
     def path(self) -> Path:
-        """When each unit entered, and how all units rank."""
+        """When each unit entered, and how all units rank, whatever the method's level."""
         ...
 
     def metrics(self) -> dict[str, float]:
@@ -46,7 +47,7 @@ class Sparsifier(Protocol):
         ...
 
     def detach(self) -> None:
-        """Remove every hook; the model is plain again."""
+        """Remove every hook; the model is plain again, and shows what the structure keeps."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
@@ -66,11 +67,13 @@ class Horizon:
         num_steps: Optimiser steps.
         path_time: Sum of all step sizes (learning rates).
         seed: For methods that draw random numbers.
+        num_epochs: Passes over the images, for methods whose schedule counts them.
     """
 
     num_steps: int
     path_time: float
     seed: int
+    num_epochs: int = 1
 
 
 MethodSettings = TypeVar("MethodSettings", bound=Settings)
@@ -84,8 +87,11 @@ class Method(Generic[MethodSettings]):
         name: As written in recipes.
         paper: Source of the method.
         summary: One sentence.
-        settings: Its settings class, whose field ``method`` is the name.
+        settings: Its settings class, whose field ``method`` is the name, and ``level``, where it
+            has several levels, one of ``levels``.
         build: Makes the sparsifier.
+        levels: What it can choose: units, single weights and so on; the default first.
+        needs: What a recipe or a network must have for it.
     """
 
     name: str
@@ -93,3 +99,5 @@ class Method(Generic[MethodSettings]):
     summary: str
     settings: type[MethodSettings]
     build: Callable[[MethodSettings, Horizon], Sparsifier]
+    levels: tuple[Level, ...] = ("unit",)
+    needs: str = "nothing"

@@ -43,6 +43,7 @@ def search(context: Context, folder: Path) -> None:
         num_steps=recipe.train.epochs * per_epoch,
         path_time=path_time(recipe.train, per_epoch),
         seed=recipe.seed,
+        num_epochs=recipe.train.epochs,
     )
     sparsifier = build_sparsifier(recipe.sparsity, horizon)
     job = Job(

@@ -219,7 +219,8 @@ class _Loop:
 
     def _finish_epoch(self, epoch: int, steps_per_second: float) -> None:
         job, settings = self._job, self._job.settings
-        metrics = job.sparsifier.metrics()
+        metrics, structure = job.sparsifier.metrics(), job.sparsifier.structure()
+        of_units = structure.granularity == "channel"
         record: Record = {
             "stage": job.stage,
             "epoch": epoch + 1,
@@ -228,7 +229,7 @@ class _Loop:
             "loss": self._mean_loss(),
             "validation_accuracy": self._validation_accuracy(),
             "images_per_second": steps_per_second * settings.batch_size,
-            "support": job.sparsifier.structure().widths() if metrics else {},
+            "support": structure.widths() if metrics and of_units else {},
             "notices": job.sparsifier.notices(),
             **metrics,
         }

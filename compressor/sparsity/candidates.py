@@ -1,0 +1,195 @@
+"""What a method may keep or leave out, one thing at a time: single weights, or units.
+
+A method that scores, masks, drops and grows is written once over ``Candidates``: the level in its
+settings says whether a candidate is one entry of a weight, as published, or one unit of a coupling,
+whose removal makes a smaller network.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from compressor.couplings.coupling import (
+    Coupling,
+    Couplings,
+    Member,
+    first_names,
+    named_tensors,
+)
+from compressor.sparsity.masks import has_groups
+from compressor.structure import Structure
+
+Level = Literal["unit", "filter", "weight", "2:4"]
+"""What a method chooses: units of couplings, filters of single layers, single weights, or two of
+every four weights along the inputs."""
+
+WEIGHTED = (
+    nn.Conv1d,
+    nn.Conv2d,
+    nn.Conv3d,
+    nn.ConvTranspose1d,
+    nn.ConvTranspose2d,
+    nn.ConvTranspose3d,
+    nn.Linear,
+)
+"""Layers whose ``weight`` has single weights to choose from."""
+
+Tensors = Mapping[str, Tensor]
+
+
+class Candidates(Protocol):
+    """The candidates of one weight tensor, or of one coupling.
+
+    Attributes:
+        name: Key in the structure: of the parameter, or of the coupling.
+        shape: Of the mask: that of the parameter, or ``(units,)``.
+        tensors: Names of the parameters that masking changes.
+    """
+
+    name: str
+    shape: torch.Size
+    tensors: tuple[str, ...]
+
+    def dot(self, a: Tensors, b: Tensors) -> Tensor:
+        """Sum of ``a * b`` over the entries of each candidate, of ``shape``."""
+        ...
+
+    def multiply_(self, tensors: Tensors, factors: Tensor) -> None:
+        """Multiply the entries of each candidate by its factor (of ``shape``), in place."""
+        ...
+
+
+class Weights:
+    """Every entry of one parameter is a candidate."""
+
+    def __init__(self, name: str, shape: torch.Size) -> None:
+        self.name, self.shape = name, shape
+        self.tensors: tuple[str, ...] = (name,)
+
+    def dot(self, a: Tensors, b: Tensors) -> Tensor:
+        """The product itself."""
+        return a[self.name] * b[self.name]
+
+    def multiply_(self, tensors: Tensors, factors: Tensor) -> None:
+        """Multiply entry by entry."""
+        tensors[self.name].mul_(factors)
+
+
+class Units:
+    """Every unit of one coupling is a candidate, through the entries that carry it.
+
+    A unit is left out by zeroing its carriers: what it gives is then zero, while the slices that
+    read it stay, so that a gradient still says what it would be worth.
+    """
+
+    def __init__(self, coupling: Coupling, device: torch.device) -> None:
+        self.name, self.shape = coupling.name, torch.Size([coupling.num_units])
+        self._members = carriers(coupling)
+        self._index = [member.index.to(device) for member in self._members]
+        self.tensors = tuple(dict.fromkeys(member.tensor for member in self._members))
+
+    def dot(self, a: Tensors, b: Tensors) -> Tensor:
+        """Sum over all carriers of each unit."""
+        sums = []
+        for member, index in zip(self._members, self._index, strict=True):
+            product = (a[member.tensor] * b[member.tensor]).movedim(member.axis, 0)
+            places = product if product.dim() == 1 else product.flatten(1).sum(1)
+            sums.append(places[index].sum(1))
+        return torch.stack(sums).sum(0)
+
+    def multiply_(self, tensors: Tensors, factors: Tensor) -> None:
+        """Multiply all carriers of each unit."""
+        for member, index in zip(self._members, self._index, strict=True):
+            tensor = tensors[member.tensor].movedim(member.axis, 0)
+            along = torch.ones(len(tensor), dtype=tensor.dtype, device=tensor.device)
+            along[index] = factors.to(tensor.dtype).unsqueeze(1).expand(index.shape)
+            tensor.mul_(along.view(-1, *[1] * (tensor.dim() - 1)))
+
+
+def carriers(coupling: Coupling) -> tuple[Member, ...]:
+    """The members that are zero when a unit gives nothing.
+
+    Scales and shifts of its norms, where it has as many scales as producing layers; else also its
+    filters and biases.
+    """
+    filters, scales = coupling.of_kind("filter"), coupling.of_kind("scale")
+    if len(scales) >= len(filters) > 0:
+        return coupling.of_kind("scale", "shift")
+    return coupling.of_kind("filter", "bias", "scale", "shift")
+
+
+def weight_names(model: nn.Module) -> tuple[str, ...]:
+    """Names of the weights of all convolutions and linear layers, a shared one once."""
+    first = first_names(model)
+    names = (
+        f"{name}.weight" if name else "weight"
+        for name, layer in model.named_modules()
+        if isinstance(layer, WEIGHTED)
+    )
+    return tuple(dict.fromkeys(first[name] for name in names))
+
+
+def find_candidates(model: nn.Module, couplings: Couplings, level: Level) -> list[Candidates]:
+    """All candidates of a network, at the level of units or of single weights.
+
+    Where two of four stay, they are the weights whose inputs divide by four.
+    """
+    tensors = named_tensors(model)
+    if level == "unit":
+        device = next((value.device for value in tensors.values()), torch.device("cpu"))
+        return [Units(coupling, device) for coupling in couplings.free]
+    shapes = {name: tensors[name].shape for name in weight_names(model)}
+    return [
+        Weights(name, shape)
+        for name, shape in shapes.items()
+        if level != "2:4" or has_groups(shape)
+    ]
+
+
+def live_units(couplings: Couplings, structure: Structure) -> Structure:
+    """Units that a structure of single weights leaves something of.
+
+    A unit is alive while a weight that makes it and a weight that reads it are kept. Tensors that
+    the structure does not name are whole.
+    """
+    return Structure({c.name: _alive(c, structure) for c in couplings.free})
+
+
+def _alive(coupling: Coupling, structure: Structure) -> Tensor:
+    alive = torch.ones(coupling.num_units, dtype=torch.bool)
+    for members in (coupling.of_kind("filter"), coupling.of_kind("input")):
+        if members:
+            alive &= torch.stack([_any_kept(member, structure) for member in members]).any(0)
+    return alive
+
+
+def _any_kept(member: Member, structure: Structure) -> Tensor:
+    kept = structure.keep.get(member.tensor)
+    if kept is None:
+        return torch.ones(len(member.index), dtype=torch.bool)
+    return member.rows(kept).any(dim=1)
+
+
+def kept_norms(couplings: Couplings, tensors: Tensors, structure: Structure) -> dict[str, Tensor]:
+    """How much of each unit a structure of single weights keeps, over its coupling's mean.
+
+    The joint 2-norm of the kept weights of its filters, float64, shape ``(units,)``, by coupling.
+    """
+    return {
+        coupling.name: _kept_norm(coupling.of_kind("filter"), tensors, structure)
+        for coupling in couplings.free
+    }
+
+
+def _kept_norm(members: Iterable[Member], tensors: Tensors, structure: Structure) -> Tensor:
+    squares = []
+    for member in members:
+        tensor = tensors[member.tensor].detach().cpu().double()
+        kept = structure.keep.get(member.tensor)
+        shown = tensor if kept is None else tensor * kept
+        squares.append(member.rows(shown).square().sum(dim=1))
+    norms = torch.stack(squares).sum(0).sqrt()
+    mean = norms.mean()
+    return norms / mean if mean > 0 else torch.ones_like(norms)

@@ -1,0 +1,58 @@
+"""A method's way into the optimiser's step."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from compressor.errors import TrainError
+
+
+class StepHooks:
+    """Calls a method before and after each step that the optimiser really takes, without gradients.
+
+    A step that AMP skips calls nothing. A step with a closure, which runs the network again behind
+    the method's back, is refused.
+    """
+
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        before: Callable[[], None],
+        after: Callable[[], None],
+    ) -> None:
+        """Hook ``optimizer``.
+
+        Raises:
+            TrainError: The optimiser only steps through a closure.
+        """
+        if isinstance(optimizer, torch.optim.LBFGS):
+            raise _closure(optimizer)
+        self._before, self._after = before, after
+        self._handles = [
+            optimizer.register_step_pre_hook(self._pre),
+            optimizer.register_step_post_hook(self._post),
+        ]
+
+    @torch.no_grad()
+    def _pre(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        if any(value is not None for value in (*args, kwargs.get("closure"))):
+            raise _closure(optimizer)
+        self._before()
+
+    @torch.no_grad()
+    def _post(self, *_: Any) -> None:
+        self._after()
+
+    def remove(self) -> None:
+        """Call nothing any more."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+
+
+def _closure(optimizer: torch.optim.Optimizer) -> TrainError:
+    return TrainError(
+        f"{type(optimizer).__name__} steps through a closure, which evaluates the network several "
+        "times in one step; sparse training needs one. Use SGD or AdamW, without a closure."
+    )
