@@ -89,7 +89,8 @@ def _unite_to_rows(flow: Flow, numbers: Tensor, joint: Sequence[Tensor]) -> bool
         axes = [a for a in varying(labels) if bool((classes != classes.narrow(a, 0, 1)).any())]
         if len(axes) < 2:
             continue
-        longest = max(axes, key=lambda axis: labels.shape[axis])
+        # Of two as long the inner one: queries, keys and values stand side by side outside.
+        longest = max(reversed(axes), key=lambda axis: labels.shape[axis])
         flow.ledger.collapse(Sheet(labels, zero=False), [axis for axis in axes if axis != longest])
         united = True
     return united

@@ -1,7 +1,7 @@
 """Operators that sum over products: linear layers, matrix products, attention."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -36,19 +36,30 @@ def contract(
     """Result of an einsum of two tensors.
 
     What the sum runs over may go where one side is zero there. Where a sheet changes along summed
-    and other axes (entries of heads), what lies along the summed ones is one unit.
+    and other axes (entries of heads), what lies along the summed ones is one unit; or, where heads
+    shall stay whole in number, what lies along the axes of the batch.
     """
     joint = letters.joint
     parties = [_party(first, letters.first, joint, second, letters.second)]
     parties.append(_party(second, letters.second, joint, first, letters.first))
     shared = frozenset(joint.index(x) for x in letters.first if x in letters.second)
     summed = [joint.index(letter) for letter in letters.summed]
+    batch = shared.difference(summed)
     sheets = []
     for joined in meet(ledger, parties, shared):
-        sheet = _after_sum(ledger, joined, summed)
+        sheet = _after_sum(ledger, _of_heads(ledger, joined, batch), summed)
         if sheet is not None:
             sheets.append(Sheet(_in_order(sheet.labels, letters, shape), sheet.zero))
     return Value(tuple(shape), tuple(sheets))
+
+
+def _of_heads(ledger: Ledger, joined: Joined, batch: frozenset[int]) -> Joined:
+    """Where all heads stay: what is at the same place of every matrix of a batch is one unit."""
+    sheet = Sheet(settle(joined.labels), zero=False)
+    inside = [axis for axis in sheet.axes if axis not in batch]
+    if ledger.heads == "whole" or not inside:
+        return joined
+    return replace(joined, labels=ledger.collapse(sheet, sorted(batch)).labels)
 
 
 def _after_sum(ledger: Ledger, joined: Joined, summed: Sequence[int]) -> Sheet | None:

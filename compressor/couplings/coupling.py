@@ -110,6 +110,9 @@ class FrozenCoupling:
 Engine = Literal["both", "index-flow", "torch-pruning"]
 """Which engine finds couplings. ``both``: index flow, and torch-pruning must not contradict it."""
 
+Heads = Literal["whole", "dimensions"]
+"""What leaves attention: whole heads, or the same entries of every head, which all stay."""
+
 Form = Literal["module", "mended", "graph"]
 """How the network is cut.
 

@@ -17,6 +17,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
 from compressor.couplings.call import Call, Result, call_of, concrete, shapes_of
+from compressor.couplings.coupling import Heads
 from compressor.couplings.ledger import Ledger
 from compressor.couplings.rules import RULES, refuse
 from compressor.couplings.sheets import Sheet, Value, along_axis
@@ -37,15 +38,16 @@ class Flow:
     """Operators without a rule that labels reached, with the module that calls each."""
 
 
-def flow(program: ExportedProgram, first_names: Mapping[str, str]) -> Flow:
+def flow(program: ExportedProgram, first_names: Mapping[str, str], heads: Heads = "whole") -> Flow:
     """Labels of every tensor of ``program``, with what the operators say about them.
 
     Args:
         program: A captured network.
         first_names: For every name of a tensor the one that couplings shall use. The exporter
             takes any of them for a shared tensor.
+        heads: What may leave attention.
     """
-    result = Flow()
+    result = Flow(Ledger(heads=heads))
     tensors = _tensors(program, first_names)
     held: dict[str, fx.Node] = {}
     for node in program.graph.nodes:

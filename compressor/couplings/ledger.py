@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from compressor.couplings.coupling import Kind
+from compressor.couplings.coupling import Heads, Kind
 from compressor.couplings.sheets import NO_LABEL, Sheet, Value, compact, first_along, settle
 
 Edges = tuple[Tensor, Tensor]
@@ -32,6 +32,8 @@ class Ledger:
     owned: list["Owned"] = field(default_factory=list)
     place: str = "the network"
     """The operator that is walked now, for reasons."""
+    heads: Heads = "whole"
+    """What may leave a product of many matrices at once, as attention is."""
     _starts: list[int] = field(default_factory=list)
     _roles: dict[tuple[str, int], Kind] = field(default_factory=dict)
 

@@ -18,6 +18,7 @@ from compressor.couplings.coupling import (
     first_names,
     named_tensors,
 )
+from compressor.errors import TrainError
 from compressor.sparsity.masks import has_groups
 from compressor.structure import Structure
 
@@ -35,6 +36,18 @@ WEIGHTED = (
     nn.Linear,
 )
 """Layers whose ``weight`` has single weights to choose from."""
+
+FAINT = 1e-10
+"""Factor for the carriers of a left-out unit whose gradient is wanted, in place of zero.
+
+A ReLU passes no gradient at exactly zero, so behind one a unit with zero carriers has none. A unit
+this faint adds nothing to a sum that float32 or bfloat16 can tell, but the ReLU opens where it
+would for the whole unit. Much fainter ones make products that are subnormal, and slow on a CPU. In
+float16 it is zero again, and so is the gradient.
+"""
+
+IN_FOURS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+"""Those whose weight has its inputs along axis 1, where two of every four may stay."""
 
 Tensors = Mapping[str, Tensor]
 
@@ -81,7 +94,7 @@ class Units:
     """Every unit of one coupling is a candidate, through the entries that carry it.
 
     A unit is left out by zeroing its carriers: what it gives is then zero, while the slices that
-    read it stay, so that a gradient still says what it would be worth.
+    read it stay. For a gradient that still says what it would be worth, see ``FAINT``.
     """
 
     def __init__(self, coupling: Coupling, device: torch.device) -> None:
@@ -120,14 +133,29 @@ def carriers(coupling: Coupling) -> tuple[Member, ...]:
     return coupling.of_kind("filter", "bias", "scale", "shift")
 
 
-def weight_names(model: nn.Module) -> tuple[str, ...]:
-    """Names of the weights of all convolutions and linear layers, a shared one once."""
+def weight_names(
+    model: nn.Module, layers: tuple[type[nn.Module], ...] = WEIGHTED
+) -> tuple[str, ...]:
+    """Names of the weights of all convolutions and linear layers, a shared one once.
+
+    Args:
+        model: The network.
+        layers: Only of layers of these types.
+
+    Raises:
+        TrainError: A layer computes its weight, so there is no parameter to choose from.
+    """
     first = first_names(model)
-    names = (
+    names = [
         f"{name}.weight" if name else "weight"
         for name, layer in model.named_modules()
-        if isinstance(layer, WEIGHTED)
-    )
+        if isinstance(layer, layers)
+    ]
+    if computed := [name for name in names if name not in first]:
+        raise TrainError(
+            f"{computed[0]} is computed, as by weight norm, and cannot be masked. "
+            'Remove its parametrization, or choose sparsity.level "unit".'
+        )
     return tuple(dict.fromkeys(first[name] for name in names))
 
 
@@ -140,12 +168,10 @@ def find_candidates(model: nn.Module, couplings: Couplings, level: Level) -> lis
     if level == "unit":
         device = next((value.device for value in tensors.values()), torch.device("cpu"))
         return [Units(coupling, device) for coupling in couplings.free]
-    shapes = {name: tensors[name].shape for name in weight_names(model)}
-    return [
-        Weights(name, shape)
-        for name, shape in shapes.items()
-        if level != "2:4" or has_groups(shape)
-    ]
+    if level == "2:4":
+        shapes = {name: tensors[name].shape for name in weight_names(model, IN_FOURS)}
+        return [Weights(name, shape) for name, shape in shapes.items() if has_groups(shape)]
+    return [Weights(name, tensors[name].shape) for name in weight_names(model)]
 
 
 def live_units(couplings: Couplings, structure: Structure) -> Structure:

@@ -6,7 +6,11 @@ from pydantic import Field
 
 from compressor.sparsity.base import Horizon, Method, Sparsifier
 from compressor.sparsity.dense import Dense, DenseSettings
+from compressor.sparsity.gates import Gates, GatesSettings
+from compressor.sparsity.itop import ITOP, ITOPSettings
 from compressor.sparsity.magnitude import Magnitude, MagnitudeSettings
+from compressor.sparsity.network_slimming import NetworkSlimming, NetworkSlimmingSettings
+from compressor.sparsity.optg import OptG, OptGSettings
 from compressor.sparsity.random import Random, RandomSettings
 from compressor.sparsity.split_lbi import SplitLBI, SplitLBISettings
 
@@ -19,13 +23,48 @@ METHODS: dict[str, Method[Any]] = {
             summary="A sparse twin of the weights grows from nothing; units enter one by one.",
             settings=SplitLBISettings,
             build=SplitLBI,
+            levels=("unit", "filter", "weight", "2:4"),
+            needs="a constant learning rate: a falling one stops the path's clock",
+        ),
+        Method(
+            name="gates",
+            paper="Lee, arXiv 1910.03201 and 2006.13716",
+            summary="Gates with a learned threshold reach exact zero by gradient descent alone.",
+            settings=GatesSettings,
+            build=Gates,
+            levels=("unit", "weight"),
         ),
         Method(
             name="magnitude",
-            paper="Li et al., ICLR 2017, arXiv 1608.08710",
-            summary="Ordinary training; units with the largest filters stay.",
+            paper="Li et al., ICLR 2017, arXiv 1608.08710; Zhu and Gupta, 2018, arXiv 1710.01878",
+            summary="The largest filters or weights stay, at the end or ever fewer while training.",
             settings=MagnitudeSettings,
             build=Magnitude,
+            levels=("unit", "weight", "2:4"),
+        ),
+        Method(
+            name="network-slimming",
+            paper="Liu et al., ICCV 2017, arXiv 1708.06519",
+            summary="Norm scales shrink under an L1 norm; units with the largest scales stay.",
+            settings=NetworkSlimmingSettings,
+            build=NetworkSlimming,
+            needs="norms with scales",
+        ),
+        Method(
+            name="itop",
+            paper="Liu et al., ICML 2021, arXiv 2102.02887",
+            summary="A sparse network that drops its smallest parts and grows others all along.",
+            settings=ITOPSettings,
+            build=ITOP,
+            levels=("unit", "weight"),
+        ),
+        Method(
+            name="optg",
+            paper="Zhang et al., 2022, arXiv 2201.12826",
+            summary="Scores learn from gradients and weights what to leave out, late in the run.",
+            settings=OptGSettings,
+            build=OptG,
+            levels=("unit", "weight", "2:4"),
         ),
         Method(
             name="random",
@@ -45,7 +84,14 @@ METHODS: dict[str, Method[Any]] = {
 }
 
 SparsitySettings = Annotated[
-    SplitLBISettings | MagnitudeSettings | RandomSettings | DenseSettings,
+    SplitLBISettings
+    | MagnitudeSettings
+    | NetworkSlimmingSettings
+    | GatesSettings
+    | ITOPSettings
+    | OptGSettings
+    | RandomSettings
+    | DenseSettings,
     Field(discriminator="method"),
 ]
 

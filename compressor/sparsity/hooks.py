@@ -36,7 +36,8 @@ class StepHooks:
 
     @torch.no_grad()
     def _pre(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
-        if any(value is not None for value in (*args, kwargs.get("closure"))):
+        # The first of args is the optimiser itself.
+        if any(value is not None for value in (*args[1:], kwargs.get("closure"))):
             raise _closure(optimizer)
         self._before()
 

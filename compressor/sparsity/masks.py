@@ -1,4 +1,4 @@
-"""Which entries to keep, as pure functions of scores: exact counts, and ties by position."""
+"""Which entries to keep, as pure functions of scores: exact counts, and ties in a fixed order."""
 
 from collections.abc import Sequence
 
@@ -9,23 +9,35 @@ GROUP, KEPT_OF_GROUP = 4, 2
 """Of so many neighbouring weights so many stay: the pattern that sparse tensor cores read."""
 
 
-def keep_largest(scores: Tensor, num_kept: int) -> Tensor:
+def keep_largest(scores: Tensor, num_kept: int, sizes: Tensor | None = None) -> Tensor:
     """Mask of the ``num_kept`` largest scores, bool, of the shape of ``scores``.
 
-    Among equal scores those that come first stay, so the count is exact and the same everywhere.
+    Among equal scores the larger sizes stay, and among those the ones that come first, so the count
+    is exact and the same everywhere.
 
     Args:
         scores: Any shape, no NaN.
         num_kept: From 0 to the number of scores.
+        sizes: Of the shape of ``scores``; without them ties are by position alone.
     """
-    order = scores.flatten().argsort(descending=True, stable=True)
-    mask = torch.zeros(scores.numel(), dtype=torch.bool, device=scores.device)
-    mask[order[:num_kept]] = True
+    flat = scores.flatten()
+    if num_kept <= 0 or num_kept >= len(flat):
+        return torch.full_like(scores, num_kept > 0, dtype=torch.bool)
+    # A selection, which takes a tenth of the time of a sort; only ties are sorted.
+    threshold = flat.kthvalue(len(flat) - num_kept + 1).values
+    mask = flat > threshold
+    ties = (flat == threshold).nonzero().flatten()
+    if sizes is not None:
+        ties = ties[sizes.flatten()[ties].argsort(descending=True, stable=True)]
+    mask[ties[: num_kept - int(mask.sum())]] = True
     return mask.view(scores.shape)
 
 
 def keep_largest_of_all(
-    scores: Sequence[Tensor], num_kept: int, floors: Sequence[int]
+    scores: Sequence[Tensor],
+    num_kept: int,
+    floors: Sequence[int],
+    sizes: Sequence[Tensor] | None = None,
 ) -> list[Tensor]:
     """Masks of the largest scores over all tensors together, each of which keeps its floor.
 
@@ -33,21 +45,27 @@ def keep_largest_of_all(
         scores: One tensor for each layer, any shapes, comparable with each other.
         num_kept: How many to keep in all; where the floors need more, they have it.
         floors: How many each tensor keeps at least, not more than it has.
+        sizes: Order equal scores, as in ``keep_largest``.
 
     Returns:
         One bool tensor for each of ``scores``; together they keep ``max(num_kept, sum(floors))``.
     """
-    safe = [keep_largest(some, floor) for some, floor in zip(scores, floors, strict=True)]
-    if not safe:
+    if not scores:
         return []
+    ties = [None] * len(scores) if sizes is None else sizes
+    safe = [
+        keep_largest(some, floor, size)
+        for some, floor, size in zip(scores, floors, ties, strict=True)
+    ]
     # What a floor holds ranks first; the rest of the places go to the rest by score.
     flat = torch.cat(
         [
-            some.flatten().masked_fill(kept.flatten(), torch.inf)
+            some.masked_fill(kept, torch.inf).flatten()
             for some, kept in zip(scores, safe, strict=True)
         ]
     )
-    mask = keep_largest(flat, max(num_kept, sum(floors)))
+    together = None if sizes is None else torch.cat([size.flatten() for size in sizes])
+    mask = keep_largest(flat, max(num_kept, sum(floors)), together)
     parts = torch.split(mask, [some.numel() for some in scores])
     return [part.view(some.shape) for part, some in zip(parts, scores, strict=True)]
 
@@ -57,18 +75,29 @@ def has_groups(shape: Sequence[int]) -> bool:
     return len(shape) > 1 and shape[1] % GROUP == 0
 
 
-def two_of_four(scores: Tensor) -> Tensor:
+def two_of_four(scores: Tensor, sizes: Tensor | None = None) -> Tensor:
     """Mask of the two largest of every four scores that follow each other along the inputs.
 
     Args:
         scores: Shape ``(outputs, inputs, ...)`` of a weight, for which ``has_groups`` holds.
+        sizes: Order equal scores, as in ``keep_largest``.
 
     Returns:
         Bool, same shape, half of it True. Mishra et al., Accelerating Sparse Deep Neural Networks
         (2021), have the same pattern.
     """
-    moved = scores.movedim(1, -1)
-    groups = moved.reshape(*moved.shape[:-1], -1, GROUP)
-    best = groups.argsort(dim=-1, descending=True, stable=True)[..., :KEPT_OF_GROUP]
+    groups = _in_groups(scores)
+    first = groups if sizes is None else _in_groups(sizes)
+    # Two stable sorts, the last by score: equal scores stay in the order of the first.
+    order = first.argsort(dim=-1, descending=True, stable=True)
+    if sizes is not None:
+        again = groups.gather(-1, order).argsort(dim=-1, descending=True, stable=True)
+        order = order.gather(-1, again)
+    best = order[..., :KEPT_OF_GROUP]
     mask = torch.zeros_like(groups, dtype=torch.bool).scatter_(-1, best, value=True)
     return mask.flatten(-2).movedim(-1, 1).contiguous()
+
+
+def _in_groups(values: Tensor) -> Tensor:
+    moved = values.movedim(1, -1)
+    return moved.reshape(*moved.shape[:-1], -1, GROUP)

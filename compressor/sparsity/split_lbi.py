@@ -1,4 +1,4 @@
-"""DessiLBI, split linearised Bregman iteration, on couplings.
+"""DessiLBI, split linearised Bregman iteration, on couplings, filters and single weights.
 
 Fu et al., DessiLBI: Exploring Structural Sparsity of Deep Networks via Differential Inclusion Paths
 (ICML 2020), arXiv 2007.02010; Exploring Structural Sparsity of Deep Networks via Inverse Scale
@@ -13,78 +13,58 @@ alpha_k its learning rate over kappa:
     Z_{k+1}   = Z_k + alpha_k D_k
     Gamma_{k+1} = kappa prox(Z_{k+1}),   Z_0 = Gamma_0 = 0
 
-What differs from the published code: a group is a unit of a coupling, over all layers that produce
-it, so that the support can be removed physically; and nu and lambda are calibrated, since the
+What differs from the published code at level ``unit``: a group is a unit of a coupling, over all
+layers that produce it, so that the support can be removed physically. Levels ``filter`` and
+``weight`` have the published groups. At all of them nu and lambda are calibrated, since the
 published ones are right for one network and one number of steps only.
 """
 
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from compressor.couplings.coupling import (
-    Coupling,
-    Couplings,
-    Member,
-    named_tensors,
-    unit_norms,
-)
+from compressor.couplings.coupling import Coupling, Couplings, named_tensors, unit_norms
 from compressor.errors import TrainError
-from compressor.settings import Settings
 from compressor.sparsity.base import Horizon
-from compressor.sparsity.twin import Twin
-from compressor.structure import Path, Structure, UnitPath
+from compressor.sparsity.candidates import kept_norms
+from compressor.sparsity.hooks import StepHooks
+from compressor.sparsity.lbi_choice import (
+    keep_share,
+    or_best,
+    ordered_scores,
+    relative_product,
+)
+from compressor.sparsity.lbi_forecast import (
+    calibrated_nu,
+    check_constant,
+    check_plain,
+    check_rate,
+    forecast,
+    mean_speed,
+    support_notices,
+)
+from compressor.sparsity.lbi_groups import GroupTwins
+from compressor.sparsity.lbi_settings import SplitLBISettings
+from compressor.sparsity.lbi_twins import (
+    Fresh,
+    fresh_twin,
+    join,
+    layer_parts,
+    unit_parts,
+    whole_weights,
+)
+from compressor.sparsity.masks import two_of_four
+from compressor.sparsity.saved import check_method
+from compressor.sparsity.twin import Twins
+from compressor.structure import Granularity, Path, Structure, UnitPath
 
-Carrier = Literal["auto", "norm-scale", "filter"]
-
-EMPTY_AFTER_SHARE = 0.75
-"""An empty support is worth a line once this share of the steps is over."""
-
-
-class SplitLBISettings(Settings):
-    """DessiLBI; the defaults calibrate themselves from the length of the run and the weights."""
-
-    method: Literal["dessilbi"] = "dessilbi"
-    twin: Carrier = "auto"
-    """What carries the twin: the norm scales of a coupling, or its filters.
-
-    With batch norm filters are scale free and their twins say little, so ``auto`` takes the norm
-    scales where the coupling has as many of them as producing layers, and the filters elsewhere.
-    """
-    nu: float | None = Field(default=None, gt=0)
-    """The paper's nu, inverse strength of the coupling; None calibrates it by ``entry_share``."""
-    lam: float = Field(default=1.0, gt=0)
-    """The paper's lambda; each coupling's group weight w_g is its mean initial unit norm.
-
-    Without gradients a unit enters only if its initial norm is above kappa * lam * w_g; at 1 and
-    with fresh norm scales, which are all alike, none does: only gradients select.
-    """
-    kappa: float = Field(default=1.0, gt=0)
-    """The paper's damping; redundant with the learning rate and lam, for comparison with papers."""
-    entry_share: float = Field(default=0.35, gt=0)
-    """Share of the path time at which a unit that keeps its initial norm enters, if nu is None."""
-
-
-def calibrated_nu(path_time: float, entry_share: float, lam: float, kappa: float) -> float:
-    """The nu at which a unit of constant norm w_g enters after ``entry_share`` of the run.
-
-    Before it enters, such a unit has ||Z|| = t w_g / nu at path time t, and enters at lam * w_g.
-
-    Args:
-        path_time: Sum of the optimiser's learning rates over the run (kappa * alpha), > 0.
-        entry_share: > 0.
-        lam: The paper's lambda in units of w_g, > 0.
-        kappa: Damping, > 0.
-    """
-    return entry_share * path_time / (kappa * lam)
+__all__ = ["SplitLBI", "SplitLBISettings"]
 
 
 class SplitLBI:
-    """Holds the twins of all couplings of one model beside its optimiser."""
+    """Holds the twins of one model beside its optimiser."""
 
     def __init__(self, settings: SplitLBISettings, horizon: Horizon) -> None:
         self._settings = settings
@@ -93,202 +73,225 @@ class SplitLBI:
             horizon.path_time, settings.entry_share, settings.lam, settings.kappa
         )
         self._step = 0
-        self._twins: dict[str, Twin] = {}
-        self._handles: list[torch.utils.hooks.RemovableHandle] = []
+        self._rates: dict[int, float] = {}
+        self._joined: list[tuple[int, Twins]] = []
+        self._twins: dict[str, Twins] = {}
+        self._whole: dict[str, Tensor] = {}  # weights without groups of four
+        self._forecast: list[str] = []
+        self._hooks: StepHooks | None = None
 
     def attach(
         self, model: nn.Module, optimizer: torch.optim.Optimizer, couplings: Couplings
     ) -> None:
-        """Make a twin for each coupling and hook the optimiser's step.
+        """Make the twins and hook the optimiser's step.
 
         Raises:
-            TrainError: A twinned parameter is not in the optimiser, or all of a coupling's are
-                zero, or norm scales are asked for where there are none.
+            TrainError: A twinned parameter is not in the optimiser, all that would carry a twin
+                are zero, norm scales are asked for where there are none, the step is unstable, or
+                the optimiser is not what the preset needs.
         """
+        settings = self._settings
+        if settings.preset == "split-lbi":
+            check_plain(optimizer)
         self._tensors = named_tensors(model)
-        self._couplings = couplings
-        self._optimizer = optimizer
-        self._twins, self._groups = {}, {}
-        for coupling in couplings.free:
-            members = twin_members(coupling, self._settings.twin)
-            self._groups[coupling.name] = _param_group(
-                optimizer, coupling.name, members, self._tensors
-            )
-            self._twins[coupling.name] = self._twin(coupling.name, members)
-        self._handles = [
-            optimizer.register_step_pre_hook(self._before_step),
-            optimizer.register_step_post_hook(self._after_step),
+        self._couplings, self._optimizer = couplings, optimizer
+        fresh = self._fresh(model)
+        self._joined = join(
+            fresh, optimizer, self._tensors, settings.kappa, keep_epochs=settings.rule == "ordered"
+        )
+        of_name = {name: twins for _, twins in self._joined for name in twins.names}
+        self._twins = {some.twin.name: of_name[some.twin.name] for some in fresh}
+        self._calibrate(fresh)
+        self._hooks = hooks = StepHooks(optimizer, self._before_step, self._after_step)
+        try:
+            self._checked_rates()
+        except TrainError:
+            hooks.remove()
+            raise
+
+    def _fresh(self, model: nn.Module) -> list[Fresh]:
+        settings = self._settings
+        if settings.level == "unit":
+            parts = unit_parts(self._couplings, self._tensors, settings.twin)
+        else:
+            parts = layer_parts(model, self._tensors, settings.level)
+            self._whole = whole_weights(model, self._tensors, parts)
+        return [
+            fresh_twin(name, some, self._tensors, settings.lam, settings.group_weight)
+            for name, some in parts.items()
         ]
 
-    def _twin(self, name: str, members: tuple[Member, ...]) -> Twin:
-        # The positions lie where the weights do; else every step would copy them there.
-        members = tuple(
-            replace(member, index=member.index.to(self._tensors[member.tensor].device))
-            for member in members
-        )
-        mean_norm = float(unit_norms(self._tensors, members).mean())
-        if mean_norm == 0:
-            raise TrainError(
-                f"{name}: all weights that would carry the twin are zero. "
-                "Choose another sparsity.twin, or another initialisation."
-            )
-        return Twin(members, self._tensors, self._settings.lam * mean_norm)
+    def _calibrate(self, fresh: Sequence[Fresh]) -> None:
+        settings, time = self._settings, self._horizon.path_time
+        initial = [(some.norms, some.twin.threshold) for some in fresh]
+        if settings.nu is None and settings.group_weight != "initial-norm" and fresh:
+            self.nu *= settings.lam * mean_speed(initial)
+        self._forecast = forecast(initial, self.nu, settings.kappa, time)
 
-    def _rate(self, name: str) -> float:
+    def _checked_rates(self) -> list[float]:
         # Looked up at each step: an optimiser that loads a state makes new groups.
-        return float(self._optimizer.param_groups[self._groups[name]]["lr"])
+        groups = self._optimizer.param_groups
+        rates = [float(groups[place]["lr"]) for place, _ in self._joined]
+        for rate in rates:
+            check_rate(rate, self.nu)
+        return rates
 
-    @torch.no_grad()
-    def _before_step(self, *_: Any) -> None:
-        # Z, Gamma and the pull all use W_k, so they come before the optimiser moves it.
+    def _before_step(self) -> None:
+        rates, kappa = self._checked_rates(), self._settings.kappa
+        if self._settings.preset == "split-lbi":
+            for (place, _), rate in zip(self._joined, rates, strict=True):
+                check_constant(rate, self._rates.setdefault(place, rate))
         self._step += 1
-        kappa = self._settings.kappa
-        for name, twin in self._twins.items():
-            twin.advance(self._step, self._rate(name) / kappa, self.nu, kappa)
+        for (_, twins), rate in zip(self._joined, rates, strict=True):
+            twins.advance(self._step, rate / kappa, self.nu)
+        epoch = self._epoch(self._step)
+        if self._epoch(self._step + 1) != epoch:
+            for _, twins in self._joined:
+                twins.close_epoch(epoch)
 
-    @torch.no_grad()
-    def _after_step(self, *_: Any) -> None:
+    def _after_step(self) -> None:
         # After the optimiser, so that the pull reaches neither momentum nor weight decay.
-        for name, twin in self._twins.items():
-            twin.pull_(self._rate(name))
+        for _, twins in self._joined:
+            twins.pull_()
+
+    def _epoch(self, step: int) -> int:
+        """Epoch (from 0) of a step (from 1)."""
+        return (step - 1) * self._horizon.num_epochs // self._horizon.num_steps
 
     def penalty(self) -> Tensor | None:
         """No penalty: the coupling acts in the step, outside momentum."""
         return None
 
     def structure(self) -> Structure:
-        """The support of Gamma."""
-        return Structure({name: twin.support.cpu() for name, twin in self._twins.items()})
+        """What the rule keeps; at every level but ``unit`` at least one group of each layer."""
+        granularity: Mapping[str, Granularity] = {"unit": "channel", "2:4": "2:4"}
+        keep = {name: self._kept(name, twins) for name, twins in self._twins.items()}
+        return Structure({**self._whole, **keep}, granularity.get(self._settings.level, "weight"))
+
+    def _kept(self, name: str, twins: Twins) -> Tensor:
+        settings = self._settings
+        support = twins.support(name).cpu()
+        if settings.level == "unit" and settings.rule == "support":
+            return support
+        duals, weights = twins.dual_norms(name).cpu(), twins.weight_norms(name).cpu()
+        if settings.level == "2:4":
+            return two_of_four(duals, weights)
+        if settings.density is not None:
+            epochs = self._entry_epochs(name, twins)
+            scores = ordered_scores(weights, epochs, self._horizon.num_epochs)
+            kept = keep_share(scores, settings.density)
+        else:
+            kept = or_best(support, duals, weights)
+        if settings.level == "unit":
+            return kept
+        return twins.parts(name)[0].mask(kept, self._tensors[name].shape)
+
+    def _entry_epochs(self, name: str, twins: Twins) -> Tensor:
+        epochs = twins.entry_epochs(name, self._horizon.num_steps, self._horizon.num_epochs).cpu()
+        new = (epochs < 0) & twins.support(name).cpu()
+        return epochs.long().masked_fill(new, self._epoch(self._step))
 
     def path(self) -> Path:
-        """Entries so far; the score is the product of dual norm, filter norm and norm scale.
+        """Entries so far and the score of each unit.
 
-        Each factor is relative to its coupling's mean, so the score says how far a unit has come
-        along the path and how much the network uses it.
+        At level ``unit`` that is the product of dual norm, filter norm and norm scale, each over
+        its coupling's mean: how far a unit has come along the path and how much the network uses
+        it. At other levels it is what the structure keeps of the unit.
         """
-        return Path(
-            "dessilbi",
-            {
-                coupling.name: UnitPath(
-                    entry_step=self._twins[coupling.name].entry_step.to("cpu", copy=True),
-                    entry_time=self._twins[coupling.name].entry_time.to("cpu", copy=True),
-                    score=self._score(coupling),
-                )
-                for coupling in self._couplings.free
-            },
-        )
+        if self._settings.level != "unit":
+            norms = kept_norms(self._couplings, self._tensors, self.structure())
+            return Path.of_scores("dessilbi", norms)
+        return Path("dessilbi", {c.name: self._unit_path(c) for c in self._couplings.free})
 
-    def _score(self, coupling: Coupling) -> Tensor:
-        dual = self._twins[coupling.name].state.dual
-        factors = [torch.linalg.vector_norm(dual, dim=1)]
-        factors.append(unit_norms(self._tensors, coupling.of_kind("filter")))
+    def _unit_path(self, coupling: Coupling) -> UnitPath:
+        twins = self._twins[coupling.name]
+        assert isinstance(twins, GroupTwins), "units are groups"
+        factors = [
+            twins.dual_norms(coupling.name),
+            unit_norms(self._tensors, coupling.of_kind("filter")),
+        ]
         if scales := coupling.of_kind("scale"):
             factors.append(unit_norms(self._tensors, scales))
-        score = torch.ones(coupling.num_units, dtype=torch.float64)
-        for factor in factors:
-            # After the run the weights may have left the device that Z is on.
-            values = factor.cpu().double()
-            mean = values.mean()
-            # A factor that is zero everywhere, as Z before the first step, says nothing.
-            score *= torch.where(mean > 0, values / mean, 1.0)
-        return score
+        steps, times = twins.entries(coupling.name)
+        return UnitPath(
+            entry_step=steps.to("cpu", copy=True),
+            entry_time=times.to("cpu", copy=True),
+            score=relative_product(factors),
+        )
 
     def metrics(self) -> dict[str, float]:
-        """Path time, share of units in the support, and ||W - Gamma|| / ||W||."""
-        gaps, norms = 0.0, 0.0
-        for twin in self._twins.values():
-            weights = twin.weights()
-            gaps += float((weights - twin.state.gamma.to(weights.device)).square().sum())
-            norms += float(weights.square().sum())
-        return {
-            "path_time": max((twin.time for twin in self._twins.values()), default=0.0),
-            "support_share": 1.0 - self.structure().sparsity,
-            "distance": (gaps / norms) ** 0.5 if norms else 0.0,
+        """Path time, share in the support, ||W - Gamma|| / ||W|| and ||W - Gamma||^2 / (2 nu).
+
+        The support is counted in units or else in weights; ``density`` is the share kept of these.
+        """
+        squares = [twins.squares() for _, twins in self._joined]
+        gap, size = sum(gaps for gaps, _ in squares), sum(sizes for _, sizes in squares)
+        kept, total = self._support()
+        metrics = {
+            "path_time": max((twins.time for _, twins in self._joined), default=0.0),
+            "support_share": kept / total if total else 1.0,
+            "distance": (gap / size) ** 0.5 if size else 0.0,
+            "coupling_loss": gap / (2 * self.nu),
         }
+        if self._settings.level != "unit":
+            metrics["density"] = 1.0 - self.structure().sparsity
+        return metrics
+
+    def _support(self) -> tuple[int, int]:
+        """Groups in the support, and all, counted in units or else in single weights."""
+        unit = self._settings.level == "unit"
+        counts = [twins.count(name, in_groups=unit) for name, twins in self._twins.items()]
+        return sum(kept for kept, _ in counts), sum(total for _, total in counts)
 
     def notices(self) -> list[str]:
-        """Says when the support is empty late in the run, or full before its end."""
-        structure, share = self.structure(), self._step / self._horizon.num_steps
-        if structure.num_kept == 0 and share >= EMPTY_AFTER_SHARE:
-            return [
-                f"The support is still empty after {share:.0%} of the steps (nu {self.nu:.3g}): "
-                "units rank by how near they are. Lower sparsity.entry_share, or train longer."
-            ]
-        if structure.num_kept == structure.num_units and share < 1:
-            return [
-                f"The support is full after {share:.0%} of the steps (nu {self.nu:.3g}): "
-                "the rest of the run selects nothing. Raise sparsity.entry_share, or train less."
-            ]
-        return []
+        """Says in the first epoch what cannot go well, then when the support is empty or full."""
+        share = self._step / self._horizon.num_steps
+        early = self._forecast if share * self._horizon.num_epochs <= 1 else []
+        return [*early, *support_notices(*self._support(), share, self.nu)]
 
+    @torch.no_grad()
     def detach(self) -> None:
-        """Remove the hooks; state and path stay readable."""
-        for handle in self._handles:
-            handle.remove()
-        self._handles = []
+        """Remove the hooks; state and path stay readable.
+
+        Where single weights are left out they become zero. Units stay, for stripping to choose.
+        """
+        if self._hooks is None:
+            return
+        self._hooks.remove()
+        self._hooks = None
+        if self._settings.level != "unit":
+            for name, kept in self.structure().keep.items():
+                tensor = self._tensors[name]
+                tensor.masked_fill_(~kept.to(tensor.device), 0.0)
 
     def state_dict(self) -> dict[str, Any]:
-        """Z, Gamma, entries, thresholds and clocks, by coupling."""
+        """Z, entries, thresholds and clocks, by coupling or parameter."""
         return {
+            "method": "dessilbi",
+            "level": self._settings.level,
+            "preset": self._settings.preset,
             "step": self._step,
             "nu": self.nu,
-            "twins": {name: twin.state_dict() for name, twin in self._twins.items()},
+            "rates": dict(self._rates),
+            "forecast": list(self._forecast),
+            "twins": {name: twins.state_dict(name) for name, twins in self._twins.items()},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from ``state_dict``'s result, of which nothing is shared.
 
         Raises:
-            TrainError: The state is of another network or method.
+            TrainError: The state is of another network, method, level or preset.
         """
-        saved_twins = state.get("twins", {})
-        for name, twin in self._twins.items():
-            saved, shape = saved_twins.get(name), tuple(twin.state.dual.shape)
-            if saved is None or tuple(saved["dual"].shape) != shape:
-                raise TrainError(
-                    f"{name}: the checkpoint has no twin of shape {shape}. "
-                    "Resume with the network and settings that it was saved from."
-                )
-            twin.load_state_dict(saved)
-        self._step, self.nu = state["step"], state["nu"]
-
-
-def twin_members(coupling: Coupling, twin: Carrier) -> tuple[Member, ...]:
-    """The members whose slices carry the twin.
-
-    Raises:
-        TrainError: Norm scales are asked for and the coupling has none.
-    """
-    filters, scales = coupling.of_kind("filter"), coupling.of_kind("scale")
-    if twin == "norm-scale" and not scales:
-        raise TrainError(
-            f'{coupling.name}: sparsity.twin is "norm-scale", but no norm with a scale runs along '
-            'this coupling. Use "auto" or "filter".'
-        )
-    if twin == "norm-scale" or (twin == "auto" and len(scales) >= len(filters)):
-        return scales
-    return filters
-
-
-def _param_group(
-    optimizer: torch.optim.Optimizer,
-    name: str,
-    members: tuple[Member, ...],
-    tensors: Mapping[str, Tensor],
-) -> int:
-    """Place of the optimiser's group whose learning rate is the step size of the twin.
-
-    Where the members lie in several groups it is that of the first member.
-    """
-    places = {
-        id(parameter): place
-        for place, group in enumerate(optimizer.param_groups)
-        for parameter in group["params"]
-    }
-    for member in members:
-        if id(tensors[member.tensor]) not in places:
+        check_method(state, "dessilbi", self._settings.level)
+        if state["preset"] != self._settings.preset:
             raise TrainError(
-                f"{name}: {member.tensor} carries its twin and is not in the optimiser. "
-                "Give the optimiser all parameters of the model."
+                f'The checkpoint is of sparsity.preset "{state["preset"]}", the run of '
+                f'"{self._settings.preset}". Resume with the settings that it was saved with.'
             )
-    return places[id(tensors[members[0].tensor])]
+        for name, twins in self._twins.items():
+            twins.load_state_dict(name, state["twins"].get(name, {}))
+        for _, twins in self._joined:
+            twins.loaded()
+        self._step, self.nu = state["step"], state["nu"]
+        self._rates, self._forecast = dict(state["rates"]), list(state["forecast"])

@@ -1,119 +1,186 @@
-"""One coupling's twin: the split linearised Bregman iteration on its units, and their entries."""
+"""Twins and their steps: the split linearised Bregman iteration, many parameters at a time.
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+Of each twinned parameter one tensor is kept, Z, in the parameter's own layout. Gamma is made anew
+from Z when it is needed, and what pulls the weights lives from before the optimiser's step to just
+after it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from compressor.couplings.coupling import Member, gather
-from compressor.sparsity.prox import group_soft_threshold
-from compressor.structure import NEVER
+from compressor.errors import TrainError
+from compressor.sparsity.lbi_parts import Part
 
 
-class TwinState(NamedTuple):
-    """One coupling's twin.
+def augmented_loss(
+    loss: Tensor, weights: Sequence[Tensor], gammas: Sequence[Tensor], nu: float
+) -> Tensor:
+    """What Split LBI descends on: ``L(W) + ||W - Gamma||^2 / (2 nu)``.
 
-    Attributes:
-        dual: Z, shape ``(units, entries)``.
-        gamma: Gamma, same shape.
-    """
-
-    dual: Tensor
-    gamma: Tensor
-
-
-def split_lbi_step(
-    weights: Tensor, state: TwinState, alpha: float, nu: float, threshold: float, kappa: float = 1.0
-) -> tuple[TwinState, Tensor]:
-    """One step of the twin, and the pull on the weights.
+    Without momentum and weight decay, on the whole data and at a safe step it never rises.
 
     Args:
-        weights: W_k, shape ``(units, entries)``.
-        state: Z_k and Gamma_k.
-        alpha: Step size, > 0; the optimiser's learning rate over ``kappa``.
-        nu: Inverse coupling strength, > 0.
-        threshold: lambda * w_g, > 0.
-        kappa: Damping, > 0.
-
-    Returns:
-        Z_{k+1} with Gamma_{k+1}, and D_k: the weights still have to move by ``-kappa alpha D_k``.
+        loss: L(W), a scalar.
+        weights: W of each twin.
+        gammas: Gamma of each, same shapes.
+        nu: > 0.
     """
-    pull = (weights - state.gamma) / nu
-    dual = state.dual + alpha * pull
-    gamma = kappa * group_soft_threshold(dual, threshold)
-    return TwinState(dual, gamma), pull
+    gaps = [(w - gamma).square().sum() for w, gamma in zip(weights, gammas, strict=True)]
+    return loss + torch.stack(gaps).sum() / (2 * nu) if gaps else loss
 
 
+@dataclass(frozen=True)
 class Twin:
-    """Z and Gamma beside the weights that carry them, and when each unit entered.
+    """The twin of one coupling, or of one parameter.
 
     Attributes:
-        members: The slices that carry the twin.
+        name: Of the coupling or parameter.
+        parts: Where its groups lie; the same number of groups in each.
         threshold: lambda * w_g.
-        state: Z_k and Gamma_k.
-        time: Path time so far, the sum of the step sizes alpha.
-        entry_step: int64, shape ``(units,)``: step of entry (from 1), or ``NEVER``.
-        entry_time: float64, shape ``(units,)``: path time of entry, or infinity.
     """
 
-    def __init__(
-        self, members: tuple[Member, ...], tensors: Mapping[str, Tensor], threshold: float
-    ) -> None:
-        self.members, self.threshold = members, threshold
-        self._tensors = tensors
-        weights = self.weights()
-        self.state = TwinState(torch.zeros_like(weights), torch.zeros_like(weights))
-        self.time = 0.0
-        self.entry_step = weights.new_full((len(weights),), NEVER, dtype=torch.int64)
-        self.entry_time = weights.new_full((len(weights),), torch.inf, dtype=torch.float64)
-        self._pull = torch.zeros_like(weights)
+    name: str
+    parts: tuple[Part, ...]
+    threshold: float
 
-    @property
-    def support(self) -> Tensor:
-        """Units whose Gamma is not zero, bool, shape ``(units,)``."""
-        return (self.state.gamma != 0).any(dim=1)
 
-    def weights(self) -> Tensor:
-        """W of now, a copy, shape ``(units, entries)``."""
-        return gather(self._tensors, self.members)
+class Twins:
+    """Twins that move with one step size, on one device.
 
-    def advance(self, step: int, alpha: float, nu: float, kappa: float) -> None:
-        """Z, Gamma and the pull of optimiser step ``step``, from the weights before it."""
-        self.state, self._pull = split_lbi_step(
-            self.weights(), self.state, alpha, nu, self.threshold, kappa
-        )
+    Attributes:
+        names: Of the twins.
+        time: Path time so far, the sum of the step sizes alpha.
+    """
+
+    def __init__(self, twins: Sequence[Twin], tensors: Mapping[str, Tensor], kappa: float) -> None:
+        # Those with most parts first, so that twins with one part more are always the first ones.
+        self._twins = sorted(twins, key=lambda twin: -len(twin.parts))
+        self.names = [twin.name for twin in self._twins]
+        self._tensors, self._kappa, self.time = tensors, kappa, 0.0
+        most = max(len(twin.parts) for twin in self._twins)
+        self._rounds = [
+            [twin for twin in self._twins if len(twin.parts) > place] for place in range(most)
+        ]
+        self._parts = [
+            twin.parts[place] for place, some in enumerate(self._rounds) for twin in some
+        ]
+        self._owners = [twin.name for some in self._rounds for twin in some]
+        self._duals = [torch.zeros_like(weights) for weights in self._weights()]
+        self._gaps: list[Tensor] = []
+        self._share = 0.0
+
+    def _weights(self) -> list[Tensor]:
+        return [part.of(self._tensors[part.tensor]) for part in self._parts]
+
+    def _gammas(self) -> list[Tensor]:
+        """Gamma of each part, new tensors."""
+        raise NotImplementedError
+
+    def _after(self, step: int) -> None:
+        """Take note of the new Z."""
+
+    def advance(self, step: int, alpha: float, nu: float) -> None:
+        """Z of optimiser step ``step`` (from 1) and the pull, from the weights before it."""
+        # Z and the pull use W_k and Gamma_k, so they come before the optimiser moves anything.
+        self._gaps = self._gammas()
+        torch._foreach_sub_(self._gaps, self._weights())
+        torch._foreach_add_(self._duals, self._gaps, alpha=-alpha / nu)
+        self._share = self._kappa * alpha / nu
         self.time += alpha
-        entered = self.support & (self.entry_step == NEVER)
-        self.entry_step.masked_fill_(entered, step)
-        self.entry_time.masked_fill_(entered, self.time)
+        self._after(step)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Z, Gamma, threshold, clock and entries."""
-        return {
-            "dual": self.state.dual,
-            "gamma": self.state.gamma,
-            "threshold": self.threshold,
-            "time": self.time,
-            "entry_step": self.entry_step,
-            "entry_time": self.entry_time,
-        }
+    def pull_(self) -> None:
+        """Move the weights by ``kappa alpha D_k`` of the last ``advance``, in place."""
+        own, gaps = [], []
+        for part, gap in zip(self._parts, self._gaps, strict=True):
+            tensor = self._tensors[part.tensor]
+            if part.member is None:
+                own.append(part.of(tensor))
+                gaps.append(gap)
+            else:
+                part.member.add_rows_(tensor.detach(), gap, alpha=self._share)
+        if own:
+            torch._foreach_add_(own, gaps, alpha=self._share)
+        self._gaps = []
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from copies of what ``state_dict`` gave."""
-        device = self.state.dual.device
-        self.state = TwinState(
-            state["dual"].to(device, copy=True), state["gamma"].to(device, copy=True)
-        )
-        self.threshold, self.time = state["threshold"], state["time"]
-        self.entry_step = state["entry_step"].to(device, copy=True)
-        self.entry_time = state["entry_time"].to(device, copy=True)
+    def squares(self) -> tuple[float, float]:
+        """||W - Gamma||^2 and ||W||^2 over all twins."""
+        gap = size = 0.0
+        for weights, gamma in zip(self._weights(), self._gammas(), strict=True):
+            # After the run the weights may have left the device that Z is on.
+            gap += float((weights - gamma.to(weights.device)).square().sum())
+            size += float(weights.square().sum())
+        return gap, size
 
-    def pull_(self, rate: float) -> None:
-        """Move the weights by ``-rate`` times the pull of the last ``advance``, in place."""
-        start = 0
-        for member in self.members:
-            tensor = self._tensors[member.tensor]
-            entries = tensor.numel() // tensor.shape[member.axis] * member.index.shape[1]
-            member.add_rows_(tensor, self._pull[:, start : start + entries], alpha=-rate)
-            start += entries
+    def support(self, name: str) -> Tensor:
+        """Groups whose Gamma is not zero, bool, shape ``(groups,)`` or of the parameter."""
+        raise NotImplementedError
+
+    def dual_norms(self, name: str) -> Tensor:
+        """||Z_g||, of the shape of ``support``."""
+        raise NotImplementedError
+
+    def weight_norms(self, name: str) -> Tensor:
+        """||W_g||, of the shape of ``support``."""
+        raise NotImplementedError
+
+    def entry_epochs(self, name: str, num_steps: int, num_epochs: int) -> Tensor:
+        """Epoch (from 0) of entry of each group or ``NEVER``, of the shape of ``support``."""
+        raise NotImplementedError
+
+    def count(self, name: str, *, in_groups: bool) -> tuple[int, int]:
+        """Groups of one twin in the support, and all; or else their entries."""
+        support = self.support(name)
+        size = 1 if in_groups else self.parts(name)[0].group_size
+        return size * int(support.sum()), size * support.numel()
+
+    def parts(self, name: str) -> tuple[Part, ...]:
+        """Where the groups of one twin lie."""
+        return self._twins[self.names.index(name)].parts
+
+    def close_epoch(self, epoch: int) -> None:
+        """Take note of entries in ``epoch``, which is over."""
+
+    def gamma(self, name: str) -> list[Tensor]:
+        """Gamma of one twin, part by part."""
+        return [
+            gamma
+            for gamma, owner in zip(self._gammas(), self._owners, strict=True)
+            if owner == name
+        ]
+
+    def state_dict(self, name: str) -> dict[str, Any]:
+        """Z of one twin part by part, its threshold, and the clock."""
+        twin = self._twins[self.names.index(name)]
+        duals = self._duals_of(name)
+        return {"dual": duals, "threshold": twin.threshold, "time": self.time}
+
+    def _duals_of(self, name: str) -> list[Tensor]:
+        return [z for z, owner in zip(self._duals, self._owners, strict=True) if owner == name]
+
+    def load_state_dict(self, name: str, state: Mapping[str, Any]) -> None:
+        """Go on from copies of what ``state_dict`` gave; call ``loaded`` after the last.
+
+        Raises:
+            TrainError: It is of another network.
+        """
+        duals, saved = self._duals_of(name), state.get("dual", [])
+        shapes = [tuple(dual.shape) for dual in duals]
+        if [tuple(dual.shape) for dual in saved] != shapes:
+            raise TrainError(
+                f"{name}: the checkpoint has no twin of shape {', '.join(map(str, shapes))}. "
+                "Resume with the network and settings that it was saved from."
+            )
+        for dual, value in zip(duals, saved, strict=True):
+            dual.copy_(value)  # keeps the memory format, which no file keeps
+        place = self.names.index(name)
+        twin = self._twins[place]
+        self._twins[place] = Twin(name, twin.parts, state["threshold"])
+        self.time = state["time"]
+
+    def loaded(self) -> None:
+        """Make what is cached anew."""

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from compressor.couplings.coupling import Couplings
+from compressor.sparsity.saved import check_method
 from compressor.structure import Path, Structure
 
 
@@ -14,6 +15,7 @@ class WholeNetwork:
     """Trains the whole network without touching it; a subclass says how its units rank."""
 
     name: str
+    level: str = "unit"
 
     def attach(
         self,
@@ -52,8 +54,13 @@ class WholeNetwork:
         """Nothing to remove."""
 
     def state_dict(self) -> dict[str, Any]:
-        """No state."""
-        return {}
+        """Whose state it is; there is no other."""
+        return {"method": self.name, "level": self.level}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """No state."""
+        """Go on from ``state``, which holds nothing.
+
+        Raises:
+            TrainError: It is of another method or level.
+        """
+        check_method(state, self.name, self.level)

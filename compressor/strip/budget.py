@@ -15,9 +15,10 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from compressor.couplings.branch import without_dead
-from compressor.couplings.coupling import Coupling, Couplings, Engine
+from compressor.couplings.coupling import Coupling, Couplings, Engine, Heads
 from compressor.errors import BudgetError, StructureError
 from compressor.settings import Settings
+from compressor.strip.certificate import Statistics
 from compressor.strip.cost import Cost as Cost
 from compressor.strip.fill import TOLERANCE, Ladder, fill, grant
 from compressor.strip.table import Table
@@ -48,6 +49,11 @@ class StripSettings(Settings):
     of the certificate has that at zero. The slim network is the captured graph."""
     engine: Engine = "both"
     """What finds couplings: index flow checked by torch-pruning, or one of the two alone."""
+    heads: Heads = "whole"
+    """What may leave attention: whole heads, or the same entries of every head."""
+    statistics: Statistics = "trained"
+    """Norms of the network that the certificate compares: as trained, or at random, which shows a
+    mistake that norms near the identity would hide."""
     # Strictness would refuse the lists that TOML and JSON have in place of tuples.
     keep: tuple[str, ...] = Field(default=(), strict=False)
     """Layers that keep all of their outputs, by name or glob; what reads them may still shrink."""

@@ -5,7 +5,7 @@ from dataclasses import replace
 from torch import Tensor, nn
 
 from compressor.couplings.capture import Example
-from compressor.couplings.coupling import Agreement, Coupling, Couplings, Engine
+from compressor.couplings.coupling import Agreement, Coupling, Couplings, Engine, Heads
 from compressor.couplings.index_flow import index_flow
 from compressor.couplings.trace import trace
 from compressor.errors import CouplingError
@@ -27,6 +27,7 @@ def find_couplings(
     *,
     check_seconds: float = CHECK_SECONDS,
     depth: Depth = "keep",
+    heads: Heads = "whole",
 ) -> Couplings:
     """Couplings of ``model``, each tried by cutting it; the model is not touched.
 
@@ -36,25 +37,31 @@ def find_couplings(
         engine: Which engine.
         check_seconds: How long torch-pruning may take where it only checks.
         depth: With ``remove`` the couplings carry the residual branches that may go.
+        heads: What may leave attention; torch-pruning has no choice there.
 
     Raises:
         CouplingError: The network cannot be traced or tried, or the engines contradict each other.
         StripError: Branches were asked of torch-pruning, which captures no graph.
     """
-    couplings = _couplings_of(model, example, engine, check_seconds)
+    if engine == "torch-pruning":
+        couplings = _of_torch_pruning(model, example, heads)
+    else:
+        couplings = freeze_what_fails(model, index_flow(model, example, heads), example)
+        agreement = Agreement(("index-flow",))
+        if engine == "both":
+            agreement = _second_opinion(model, example, couplings, check_seconds)
+        couplings = replace(couplings, agreement=agreement)
     return with_branches(model, couplings, example) if depth == "remove" else couplings
 
 
-def _couplings_of(
-    model: nn.Module, example: Example, engine: Engine, check_seconds: float
-) -> Couplings:
-    if engine == "torch-pruning":
-        couplings = freeze_what_fails(model, trace(model, _one_tensor(example)), example)
-        return replace(couplings, agreement=Agreement(("torch-pruning",)))
-    couplings = freeze_what_fails(model, index_flow(model, example), example)
-    if engine == "index-flow":
-        return replace(couplings, agreement=Agreement(("index-flow",)))
-    return replace(couplings, agreement=_second_opinion(model, example, couplings, check_seconds))
+def _of_torch_pruning(model: nn.Module, example: Example, heads: Heads) -> Couplings:
+    if heads != "whole":
+        raise CouplingError(
+            f'heads = "{heads}" needs index flow; torch-pruning has no choice of what leaves '
+            "attention. Use the other engine."
+        )
+    couplings = freeze_what_fails(model, trace(model, _one_tensor(example)), example)
+    return replace(couplings, agreement=Agreement(("torch-pruning",)))
 
 
 def _one_tensor(example: Example) -> Tensor:

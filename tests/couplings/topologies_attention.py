@@ -149,6 +149,7 @@ class Windows(nn.Module):
 
 
 HEADS_FREE = {"stem": WIDTH, "attention.qkv": HEADS}
+ENTRIES_FREE = {"stem": WIDTH, "attention.qkv": ENTRIES}
 
 ATTENTION: dict[str, Topology] = {
     "fused qkv": Topology(lambda: Tokens(FusedProjection()), HEADS_FREE, form="graph"),
@@ -174,4 +175,31 @@ ATTENTION: dict[str, Topology] = {
         lambda: Tokens(TorchAttention()), {"stem": WIDTH, "attention.inner": 3}, form="graph"
     ),
     "shifted windows": Topology(lambda: Tokens(Windows()), HEADS_FREE, form="graph"),
+    "fused qkv, entries": Topology(
+        lambda: Tokens(FusedProjection()), ENTRIES_FREE, form="graph", heads="dimensions"
+    ),
+    "separate q, k, v, entries": Topology(
+        lambda: Tokens(SeparateProjections()),
+        {"stem": WIDTH, "attention.query": ENTRIES, "attention.value": ENTRIES},
+        heads="dimensions",
+        cost="upper bound",
+        second_engine="refuted",
+        why="it takes entries of a head for channels of their own",
+    ),
+    "grouped-query attention, entries": Topology(
+        lambda: Tokens(GroupedQueries()),
+        {"stem": WIDTH, "attention.query": ENTRIES, "attention.value": ENTRIES},
+        form="graph",
+        heads="dimensions",
+        cost="upper bound",
+    ),
+    "nn.MultiheadAttention, entries": Topology(
+        lambda: Tokens(TorchAttention()),
+        {"stem": WIDTH, "attention.inner": 2},
+        form="graph",
+        heads="dimensions",
+    ),
+    "shifted windows, entries": Topology(
+        lambda: Tokens(Windows()), ENTRIES_FREE, form="graph", heads="dimensions"
+    ),
 }

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from compressor.couplings.coupling import Form
+from compressor.couplings.coupling import Form, Heads
 
 Shape = tuple[int, ...]
 SecondEngine = Literal["agrees", "refuted", "no answer"]
@@ -32,6 +32,7 @@ class Topology:
         frozen: Couplings that must not be cut, each with a piece of the reason.
         shape: Shape of one image.
         form: The first form in which the network can be cut.
+        heads: What shall leave attention.
         arguments: Images -> arguments of the network.
         cost: Whether the closed form of the cost is exact, or an upper bound: where channels are
             the rows that a layer works on (a token mixer), or two couplings share a product of
@@ -45,6 +46,7 @@ class Topology:
     frozen: Mapping[str, str] = field(default_factory=lambda: HEAD)
     shape: Shape = (3, 8, 8)
     form: Form = "module"
+    heads: Heads = "whole"
     arguments: Callable[[Tensor], tuple[Any, ...]] = alone
     cost: Literal["exact", "upper bound"] = "exact"
     second_engine: SecondEngine = "agrees"

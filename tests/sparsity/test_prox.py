@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compressor.sparsity.prox import group_soft_threshold
+from compressor.sparsity.prox import group_soft_threshold, shrink_factors, soft_threshold
 
 # Six digits, since the square of a number below 1e-162 is zero.
 numbers = st.floats(-10, 10).map(lambda number: round(number, 6))
@@ -92,3 +92,27 @@ def test_the_argument_is_not_changed():
     before = v.clone()
     group_soft_threshold(v, 1.0)
     assert torch.equal(v, before)
+
+
+@given(v=matrices(), threshold=thresholds)
+def test_entry_by_entry_it_is_the_group_map_with_groups_of_one(v, threshold):
+    single = group_soft_threshold(v.reshape(-1, 1), threshold).view(v.shape)
+    assert torch.allclose(soft_threshold(v, threshold), single, atol=1e-12)
+
+
+@given(v=matrices(), threshold=thresholds)
+def test_root_weights_are_unit_weights_with_a_larger_lambda(v, threshold):
+    root = threshold * v.shape[1] ** 0.5
+    norms = v.norm(dim=1, keepdim=True)
+    of_mean_square = v * shrink_factors(norms / v.shape[1] ** 0.5, threshold)
+    assert torch.allclose(group_soft_threshold(v, root), of_mean_square, atol=1e-9)
+
+
+def test_each_group_may_have_its_own_threshold():
+    norms = torch.tensor([4.0, 4.0, 4.0, 0.0])
+    factors = shrink_factors(norms, torch.tensor([1.0, 4.0, 9.0, 0.0]))
+    assert factors.tolist() == [0.75, 0.0, 0.0, 0.0]
+
+
+def test_a_nan_entry_is_not_hidden_by_the_soft_threshold():
+    assert soft_threshold(torch.tensor([torch.nan, 1.0]), 5.0).isnan().tolist() == [True, False]

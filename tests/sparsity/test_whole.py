@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from compressor.couplings.coupling import Coupling, Couplings, Member
+from compressor.errors import TrainError
 from compressor.sparsity.base import Horizon
 from compressor.sparsity.dense import Dense, DenseSettings
 from compressor.sparsity.magnitude import Magnitude, MagnitudeSettings
@@ -98,3 +99,23 @@ def test_a_subclass_must_say_how_units_rank(network):
     model, couplings = network
     with pytest.raises(NotImplementedError):
         WholeNetwork().scores(model, couplings)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Magnitude(MagnitudeSettings(), horizon()),
+        lambda: Dense(DenseSettings(), horizon()),
+        lambda: Random(RandomSettings(), horizon()),
+    ],
+)
+def test_a_checkpoint_says_whose_it_is_and_another_one_is_refused(make, network):
+    sparsifier = make()
+    path_of(sparsifier, network)
+    state = sparsifier.state_dict()
+    assert (state["method"], state["level"]) == (sparsifier.name, "unit")
+    make().load_state_dict(state)
+    with pytest.raises(
+        TrainError, match=f"of dessilbi at level unit, the run of {state['method']}"
+    ):
+        sparsifier.load_state_dict({"method": "dessilbi", "level": "unit"})

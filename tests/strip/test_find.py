@@ -75,7 +75,7 @@ def test_answer_that_cutting_does_not_refute_is_a_contradiction(monkeypatch):
     first = right.free[0]
     poor = replace(right, free=(replace(first, members=first.members[:-1]), *right.free[1:]))
     monkeypatch.setattr(find, "freeze_what_fails", lambda _model, couplings, _example: couplings)
-    monkeypatch.setattr(find, "index_flow", lambda _model, _example: poor)
+    monkeypatch.setattr(find, "index_flow", lambda _model, _example, _heads: poor)
     message = (
         "^0: the coupling engines contradict each other: only torch-pruning has entry 0 on axis 1 "
         r"of 1\.weight in a unit\. Choose one with --engine\.$"
@@ -143,6 +143,11 @@ def test_torch_pruning_alone_freezes_what_fails_when_cut():
 def test_torch_pruning_refuses_two_inputs():
     with pytest.raises(CouplingError, match=r"takes one tensor, the network 2 inputs\. Use index"):
         find_couplings(Sum(), (IMAGES, IMAGES), engine="torch-pruning")
+
+
+def test_torch_pruning_has_no_choice_of_what_leaves_attention():
+    with pytest.raises(CouplingError, match='heads = "dimensions" needs index flow'):
+        find_couplings(plain(), IMAGES, engine="torch-pruning", heads="dimensions")
 
 
 def test_couplings_of_one_unit_and_frozen_ones_contradict_nothing():

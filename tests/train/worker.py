@@ -13,7 +13,8 @@ from torch import nn
 from compressor.couplings.coupling import Coupling, Couplings, Member
 from compressor.data.source import ImageData, Split
 from compressor.sparsity.base import Horizon
-from compressor.sparsity.split_lbi import SplitLBI, SplitLBISettings
+from compressor.sparsity.catalog import METHODS
+from compressor.sparsity.split_lbi import SplitLBISettings
 from compressor.tasks.classification import Classification, TaskSettings
 from compressor.tasks.task import TaskLoss
 from compressor.train.checkpoint import save_state
@@ -41,7 +42,10 @@ def make_data():
     return ImageData("noise", split(60), split(6), split(6), ("a", "b", "c"), (0.5,), (0.3,))
 
 
-def make_job(norm=False, pause=0.0):
+ENTERS_SOON = SplitLBISettings(nu=1.0, lam=0.2)
+
+
+def make_job(norm=False, pause=0.0, sparsity=ENTERS_SOON):
     """Three epochs of four steps; fifteen images do not divide evenly over two processes."""
     torch.manual_seed(0)
     between = nn.BatchNorm2d(6) if norm else nn.Identity()
@@ -49,13 +53,16 @@ def make_job(norm=False, pause=0.0):
     task = SlowTask(make_data(), TaskSettings(augment="none"))
     task.pause = pause
     filters = Member("0.weight", 0, torch.arange(6).view(6, 1), "filter")
+    scales = Member("1.weight", 0, torch.arange(6).view(6, 1), "scale")
+    members = (filters, scales) if norm else (filters,)
+    horizon = Horizon(num_steps=12, path_time=1.2, seed=0, num_epochs=3)
     return Job(
         stage="train",
         model=model,
         task=task,
         objective=TaskLoss(task),
-        sparsifier=SplitLBI(SplitLBISettings(nu=1.0, lam=0.2), Horizon(12, 1.2, seed=0)),
-        couplings=Couplings((Coupling("0", 6, (filters,)),)),
+        sparsifier=METHODS[sparsity.method].build(sparsity, horizon),
+        couplings=Couplings((Coupling("0", 6, members),)),
         settings=TrainSettings(epochs=3, batch_size=15, lr=0.1),
         seed=0,
     )
@@ -79,10 +86,11 @@ def main(order):
         often = Surroundings(device="cpu", checkpoints=point, checkpoint_seconds=-1.0)
         train(make_job(pause=0.1), often)
         return
-    rank = os.environ["RANK"]
-    for norm in (False, True):
-        found = result(make_job(norm), Surroundings(device="cpu"))
-        save_state(Path(order["out"]) / f"{'norm' if norm else 'plain'}-{rank}", found)
+    rank, surroundings = os.environ["RANK"], Surroundings(device="cpu")
+    for name, settings in order["cases"].items():
+        sparsity = METHODS[settings["method"]].settings(**settings)
+        found = result(make_job(order["norm"], sparsity=sparsity), surroundings)
+        save_state(Path(order["out"]) / f"{name}-{rank}", found)
     torch.distributed.destroy_process_group()
 
 
