@@ -233,15 +233,10 @@ def show(recipe: str, overrides: tuple[str, ...]) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def list_command(what: str, as_json: bool) -> None:
     """List methods, data sets, models or recipes."""
-    from compressor.listing import LISTS
+    from compressor.listing import LISTS, as_text
 
     rows = LISTS[what]()
-    if as_json:
-        click.echo(json.dumps(rows, indent=2))
-        return
-    for row in rows:
-        name, *rest = row.values()
-        click.echo(f"{name:<24} {'; '.join(rest)}")
+    click.echo(json.dumps(rows, indent=2) if as_json else as_text(rows))
 
 
 @main.group()

@@ -20,11 +20,13 @@ from compressor.strip.apply import apply
 from compressor.strip.find import find_couplings
 from compressor.strip.hold import hold
 from compressor.strip.plan import StripPlan
+from compressor.structure import Structure
 from compressor.tasks.classification import Classification
 from compressor.tasks.model import build_model
 from compressor.tasks.weights import load_weights
 from compressor.train.device import Device, on_cpu
 from compressor.train.loop import Record, Surroundings
+from compressor.train.mask_file import MASKS_FILE, load_masks
 from compressor.train.settings import OptimiserSettings
 
 
@@ -62,7 +64,9 @@ class Context:
     def couplings(self) -> Couplings:
         """Couplings of the network, each of them tried, without those that the recipe holds."""
         model, settings = self.fresh_model(), self.recipe.strip
-        found = find_couplings(model, self.example, settings.engine, depth=settings.depth)
+        found = find_couplings(
+            model, self.example, settings.engine, depth=settings.depth, heads=settings.heads
+        )
         held = hold(found, model, settings)
         for line in held.lines():
             self.console.say(line)
@@ -134,6 +138,11 @@ class Context:
     def plan(self, stage: str) -> StripPlan:
         """How the network of ``strip`` or ``tune`` is made from a fresh one."""
         return StripPlan.from_json(read_json(self.run.path(stage, "plan.json")))
+
+    def masks(self, stage: str) -> Structure | None:
+        """Which single weights ``train`` or ``strip`` kept; None where the method keeps units."""
+        path = self.run.folder / stage / MASKS_FILE
+        return load_masks(path) if path.is_file() else None
 
     def _load(self, model: nn.Module, stage: str) -> nn.Module:
         load_weights(model, self.run.path(stage, "weights.safetensors"))

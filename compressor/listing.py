@@ -12,14 +12,14 @@ from compressor.sparsity.catalog import METHODS
 
 
 def methods() -> list[dict[str, str]]:
-    """Methods with their papers, the levels at which they work, and what they need."""
+    """Methods with the levels at which they work, what they need, and their papers."""
     return [
         {
             "name": m.name,
-            "summary": m.summary,
-            "paper": m.paper,
             "levels": ", ".join(m.levels),
             "needs": m.needs,
+            "paper": m.paper,
+            "summary": m.summary,
         }
         for m in METHODS.values()
     ]
@@ -52,6 +52,25 @@ def _public_functions(path: Path) -> list[str]:
 def recipes() -> list[dict[str, str]]:
     """Shipped recipes with their files."""
     return [{"name": name, "file": str(path)} for name, path in shipped_recipes().items()]
+
+
+MAX_IN_LINE = 4
+"""Rows of more values take a line for each, under the name."""
+
+
+def as_text(rows: list[dict[str, str]]) -> str:
+    """Rows for a person: a line each, or a paragraph each where they hold much."""
+    return "\n".join(_paragraph(row) if len(row) > MAX_IN_LINE else _line(row) for row in rows)
+
+
+def _line(row: dict[str, str]) -> str:
+    name, *rest = row.values()
+    return f"{name:<24} {'; '.join(rest)}"
+
+
+def _paragraph(row: dict[str, str]) -> str:
+    name, *rest = row.items()
+    return "\n".join([name[1], *(f"  {key:<8} {value}" for key, value in rest)])
 
 
 LISTS: dict[str, Callable[[], list[dict[str, str]]]] = {

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from compressor.bench.timer import BenchSettings
 from compressor.data.catalog import DataSettings
@@ -34,6 +34,9 @@ MAX_SEED = 2**63 - 1
 
 ARGUMENT_KINDS = "text, a number, true or false, or a list of whole numbers"
 """What may be an argument of a network's factory."""
+
+SEVERAL, ALL = "several_faults", "faults"
+"""Type of an error that stands for several lines, and where it holds them."""
 
 
 class Recipe(Settings):
@@ -65,19 +68,38 @@ class Recipe(Settings):
     """How latency is measured."""
 
     @model_validator(mode="after")
-    def _something_to_remove(self) -> "Recipe":
-        budget = self.strip.keep_macs is not None or self.strip.keep_params is not None
-        if not budget and self.sparsity.method != "dessilbi":
-            raise ValueError(
-                f"{self.sparsity.method} has no support of its own, so without a budget nothing "
-                "would be removed; give strip.keep_macs or strip.keep_params"
-            )
+    def _hangs_together(self) -> "Recipe":
+        faults = [*_nothing_to_remove(self.sparsity, self.strip), *_untrained(self)]
+        if faults:
+            raise PydanticCustomError(SEVERAL, "{told}", {"told": "; ".join(faults), ALL: faults})
         return self
 
     def dense_settings(self) -> TrainSettings:
         """The dense reference's settings with its number of epochs."""
         epochs = self.train.epochs + self.tune.epochs
         return TrainSettings(epochs=epochs, **self.dense.model_dump())
+
+
+def _nothing_to_remove(sparsity: SparsitySettings, strip: StripSettings) -> list[str]:
+    """What to do about a run that has neither a support nor a budget; empty where it has one."""
+    has_budget = strip.keep_macs is not None or strip.keep_params is not None
+    if has_budget or METHODS[sparsity.method].has_support(sparsity):
+        return []
+    return [
+        f"the recipe: {sparsity.method} has no support of its own, so without a budget nothing "
+        "would be removed; give strip.keep_macs or strip.keep_params."
+    ]
+
+
+def _untrained(recipe: Recipe) -> list[str]:
+    """What the method needs of ``train`` with its settings and has not got, a line for each key."""
+    method = recipe.sparsity.method
+    return [
+        f"train.{key} = {json.dumps(found)}: {method} as set under sparsity needs "
+        f"{json.dumps(needed)}. Write train.{key} = {json.dumps(needed)}."
+        for key, needed in METHODS[method].train_needs(recipe.sparsity).items()
+        if (found := getattr(recipe.train, key)) != needed
+    ]
 
 
 def shipped(kind: str) -> Path:
@@ -163,7 +185,8 @@ def check_recipe(values: Mapping[str, Any], source: str) -> Recipe:
         return Recipe.model_validate_json(json.dumps(values, default=str))
     except ValidationError as failure:
         # A value that fits no kind of a union is one fault, and pydantic gives one for each kind.
-        faults = dict.fromkeys(_fault(error) for error in _causes(failure.errors()))
+        causes = _causes(failure.errors())
+        faults = dict.fromkeys(fault for error in causes for fault in _faults(error))
         raise RecipeError("\n".join(f"{source}: {fault}" for fault in faults)) from None
 
 
@@ -200,6 +223,11 @@ def _causes(errors: Sequence[ErrorDetails]) -> list[ErrorDetails]:
         if error["type"] != "too_short"
         or not any(p[: len(error["loc"])] == error["loc"] != p for p in places)
     ]
+
+
+def _faults(error: ErrorDetails) -> list[str]:
+    """One line, or the several that an error stands for."""
+    return list(error["ctx"][ALL]) if error["type"] == SEVERAL else [_fault(error)]
 
 
 def _fault(error: ErrorDetails) -> str:

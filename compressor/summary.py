@@ -6,6 +6,11 @@ from compressor.files import read_json
 from compressor.recipe import Recipe
 from compressor.run import Run
 
+NO_GAIN = (
+    "Engines do not gain from single zeros by themselves: MACs and latency are those of the widths."
+)
+"""Said wherever a share of weights is."""
+
 PASSES = 3
 """Training costs three forward passes: forward, gradient of the inputs, gradient of the weights."""
 
@@ -15,7 +20,8 @@ def make_summary(recipe: Recipe, run: Run) -> dict[str, Any]:
 
     ``training_macs`` counts forward and backward as three forward passes per image, and the
     teacher's forward passes; for the slim network search and tuning together, without what the
-    dense teacher cost.
+    dense teacher cost. ``weights`` says how many parameters of the slim network are not zero, as a
+    share of its own and of the dense network's; at the granularity ``channel`` none are masked.
     """
     counts = read_json(run.path("strip", "counts.json"))
     verified = read_json(run.path("verify", "verify.json"))
@@ -23,7 +29,10 @@ def make_summary(recipe: Recipe, run: Run) -> dict[str, Any]:
     certificate = read_json(run.path("strip", "certificate.json"))
     compute = {s: read_json(run.path(s, "compute.json")) for s in ("dense", "train", "tune")}
     accuracy = verified["accuracy"]
-    dense, slim = counts["dense"], counts["slim"]
+    dense, slim = (
+        counts[name] | {"nonzero_params": verified["nonzero_params"][name]}
+        for name in ("dense", "slim")
+    )
     dense_compute = PASSES * dense["macs"] * compute["dense"]["images"]
     slim_compute = (
         PASSES * dense["macs"] * compute["train"]["images"]
@@ -51,6 +60,11 @@ def make_summary(recipe: Recipe, run: Run) -> dict[str, Any]:
                 "params_share": slim["params"] / dense["params"],
             },
         },
+        "weights": {
+            "granularity": verified["granularity"],
+            "share_of_slim": slim["nonzero_params"] / slim["params"],
+            "share_of_dense": slim["nonzero_params"] / dense["params"],
+        },
         "speedup": latency["speedup"],
         "seconds": run.seconds(),
     }
@@ -69,6 +83,7 @@ def _side(
         "accuracy": accuracy[name],
         "macs": counts["macs"],
         "params": counts["params"],
+        "nonzero_params": counts["nonzero_params"],
         "bytes": file.stat().st_size,
         "training_macs": training_macs,
         "latency_ms": latency[name],

@@ -8,10 +8,26 @@ from collections.abc import Mapping
 from typing import Any
 
 from compressor.couplings.coupling import Couplings
+from compressor.settings import Settings
 from compressor.strip.budget import Cost, StripSettings
 
 WARN_AFTER_SHARE = 0.5
 """Before this share of the search a support says little about where it will end."""
+
+LARGER_SUPPORT = {
+    "density": "raise sparsity.density",
+    "nu": "lower sparsity.nu",
+    "entry_share": "lower sparsity.entry_share",
+    "strength": "lower sparsity.strength",
+}
+"""Settings of methods that decide how much is kept, and which way leads to more; the first that a
+method has, and that is not None, holds."""
+
+
+def to_keep_more(sparsity: Settings) -> str:
+    """What to change in a method's settings so that it ends with a larger support; may be empty."""
+    ways = (way for name, way in LARGER_SUPPORT.items() if getattr(sparsity, name, None))
+    return next(ways, "")
 
 
 def forecast(shares: Mapping[int, float], num_epochs: int) -> float:
@@ -32,11 +48,17 @@ def forecast(shares: Mapping[int, float], num_epochs: int) -> float:
 class SupportWatch:
     """Follows the cost of the support over the epochs of one search; says once if it falls short.
 
-    Cost is that of the budget, parameters or MACs; MACs where there is no budget.
+    Cost is that of the budget, parameters or MACs; MACs where there is no budget. ``more`` is what
+    the method can do about a support that is too small, empty where nothing is known.
     """
 
     def __init__(
-        self, cost: Cost, couplings: Couplings, settings: StripSettings, num_epochs: int
+        self,
+        cost: Cost,
+        couplings: Couplings,
+        settings: StripSettings,
+        num_epochs: int,
+        more: str = "",
     ) -> None:
         by_params = settings.keep_params is not None
         self._measure = cost.params if by_params else cost.macs
@@ -45,6 +67,7 @@ class SupportWatch:
         self._word = "parameters" if by_params else "MACs"
         self._units = {coupling.name: coupling.num_units for coupling in couplings.free}
         self._num_epochs = num_epochs
+        self._advice = ", ".join([*([more] if more else ()), "train longer, or lower the budget"])
         self._shares: dict[int, float] = {}
         self._said = False
 
@@ -82,6 +105,6 @@ class SupportWatch:
         return [
             f"The support holds {self._shares[epoch]:.1%} of the {self._word} after epoch {epoch} "
             f"of {self._num_epochs} and is heading for {expected:.1%}; the budget is "
-            f"{self._budget:.1%}. Units outside the support will be filled in by rank: lower "
-            "sparsity.entry_share, train longer, or lower the budget."
+            f"{self._budget:.1%}. Units outside the support will be filled in by rank: "
+            f"{self._advice}."
         ]

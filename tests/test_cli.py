@@ -127,9 +127,20 @@ def test_show_prints_the_whole_recipe(asked):
 )
 def test_list_names_what_there_is_in_text_and_in_json(what, names):
     listed = {row["name"] for row in json.loads(call("list", what, "--json").stdout)}
-    text = {line.split()[0] for line in call("list", what).stdout.splitlines()}
+    lines = call("list", what).stdout.splitlines()
+    text = {line.split()[0] for line in lines if not line.startswith(" ")}
     assert names <= listed
     assert text == listed
+
+
+def test_methods_are_listed_with_levels_needs_paper_and_summary():
+    (row,) = [
+        r for r in json.loads(call("list", "methods", "--json").stdout) if r["name"] == "dense"
+    ]
+    assert list(row) == ["name", "levels", "needs", "paper", "summary"]
+    text = call("list", "methods").stdout.split("\ndense\n")[1].splitlines()
+    told = [line.split(maxsplit=1) for line in text[: len(row) - 1]]
+    assert told == [[key, value] for key, value in row.items() if key != "name"]
 
 
 def failing(monkeypatch, failure):

@@ -148,11 +148,13 @@ class TestSummary:
         found = read_summary(digits_run)
         assert list(found) == [
             *("recipe", "seed", "test_images", "dense", "slim", "masked"),
-            *("stripped_before_tuning", "certificate", "verify", "budget", "speedup", "seconds"),
+            *("stripped_before_tuning", "certificate", "verify", "budget", "weights", "speedup"),
+            "seconds",
         ]
         for side in (found["dense"], found["slim"]):
             assert list(side) == [
-                *("accuracy", "macs", "params", "bytes", "training_macs", "latency_ms")
+                *("accuracy", "macs", "params", "nonzero_params", "bytes", "training_macs"),
+                "latency_ms",
             ]
             assert set(side["latency_ms"]) == {"onnxruntime", "torch"}
             for engine in side["latency_ms"].values():
@@ -170,6 +172,15 @@ class TestSummary:
             assert found[side]["macs"] == counts[side]["macs"]
             assert found[side]["params"] == counts[side]["params"]
             assert found[side]["bytes"] == (folder / "export" / file).stat().st_size
+
+    def test_where_units_are_kept_hardly_a_weight_is_zero_and_nothing_is_said(self, digits_run):
+        found = read_summary(digits_run)
+        weights, slim = found["weights"], found["slim"]
+        assert weights["granularity"] == "channel"
+        assert 0.99 < weights["share_of_slim"] == slim["nonzero_params"] / slim["params"] <= 1
+        assert weights["share_of_dense"] == slim["nonzero_params"] / found["dense"]["params"]
+        assert "single zeros" not in digits_run.said
+        assert not list(digits_run.folder.rglob("masks.safetensors"))
 
     def test_the_budget_is_kept_and_told(self, digits_run):
         budget = read_summary(digits_run)["budget"]

@@ -88,7 +88,7 @@ def test_a_key_like_no_other_gets_the_whole_list():
 
 
 def test_a_key_of_another_method_is_not_proposed():
-    found = faults("sparsity.method=magnitude", "sparsity.nu=1")
+    found = faults("sparsity.method=random", "sparsity.nu=1")
     assert found == ["sparsity.nu: there is no such key. There are method."]
 
 
@@ -244,6 +244,60 @@ def test_without_a_budget_a_method_without_a_support_is_refused(method):
     values["sparsity"]["method"] = method
     with pytest.raises(RecipeError, match=f"{method} has no support .*strip.keep_macs"):
         check_recipe(values, "mine.toml")
+
+
+NO_BUDGET = "no support of its own, so without a budget nothing would be removed"
+
+
+def without_budget(**sparsity):
+    values = tomllib.loads(find_recipe("digits").read_text())
+    del values["strip"]["keep_macs"]
+    return check_recipe({**values, "sparsity": sparsity}, "mine.toml")
+
+
+@pytest.mark.parametrize(
+    "sparsity",
+    [
+        {"method": "dessilbi"},
+        {"method": "magnitude", "level": "weight", "density": 0.2},
+        {"method": "magnitude", "level": "2:4"},
+        {"method": "magnitude", "schedule": "cubic", "density": 0.2},
+    ],
+)
+def test_a_method_that_says_what_it_keeps_needs_no_budget(sparsity):
+    assert without_budget(**sparsity).strip.keep_macs is None
+
+
+PRESET = "sparsity.preset=split-lbi"
+
+
+def test_all_that_a_preset_needs_of_the_training_is_told_at_once():
+    found = faults(PRESET, "train.schedule=cosine", "train.warmup_epochs=1")
+    assert found == [
+        f"train.{key} = {value}: dessilbi as set under sparsity needs {needed}. "
+        f"Write train.{key} = {needed}."
+        for key, value, needed in (
+            ("momentum", "0.9", "0.0"),
+            ("weight_decay", "0.0005", "0.0"),
+            ("schedule", '"cosine"', '"constant"'),
+            ("warmup_epochs", "1.0", "0.0"),
+        )
+    ]
+
+
+def test_a_recipe_that_has_what_a_preset_needs_is_taken():
+    overrides = (PRESET, "train.momentum=0", "train.weight_decay=0")
+    assert load_recipe(DIGITS, overrides).sparsity.preset == "split-lbi"
+
+
+def test_a_missing_budget_is_told_with_the_other_faults(monkeypatch, tmp_path):
+    needs = {"momentum": 0.0}
+    monkeypatch.setattr("compressor.recipe._untrained", lambda _recipe: [f"train needs {needs}."])
+    path = tmp_path / "mine.toml"
+    path.write_text(DIGITS.read_text().replace("keep_macs = 0.3\n", ""))
+    found = faults("sparsity.method=random", path=path)
+    assert found[0].startswith(f"the recipe: random has {NO_BUDGET}; give strip.keep_macs")
+    assert found[1:] == ["train needs {'momentum': 0.0}."]
 
 
 def test_the_search_has_a_constant_rate_unless_told_otherwise():

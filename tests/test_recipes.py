@@ -1,9 +1,33 @@
-import pytest
+import io
+import shutil
 
+import numpy as np
+import onnx
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from compressor.console import Console
 from compressor.files import read_json
+from compressor.package.verify import verify_package
+from compressor.pipeline import Where, run_recipe
 from compressor.recipe import load_recipe, shipped_recipes
+from compressor.strip.certificate import FP32_BOUND, FP64_BOUND
+from compressor.train.loop import _Loop
+from compressor.train.mask_file import load_masks
 
 RECIPES = shipped_recipes()
+
+FOUR_STEPS = (
+    *("train.epochs=1", "tune.epochs=1", "train.batch_size=320", "dense.batch_size=320"),
+    "model.arguments.widths=[4, 4]",
+)
+"""The digits have 1,295 training images, and a batch that is not whole is left out."""
+
+SMALL = (
+    *("bench.rounds=2", "bench.warmup_rounds=1", "bench.warmup_seconds=0.0"),
+    *("train.epochs=2", "tune.epochs=2", "model.arguments.widths=[8, 16]"),
+)
 
 
 def test_there_are_recipes_and_digits_is_one():
@@ -25,3 +49,133 @@ def test_digits_runs_whole_and_is_good_at_it(digits_run):
     assert summary["dense"]["accuracy"] > 0.95
     assert summary["slim"]["accuracy"] > summary["dense"]["accuracy"] - 0.03
     assert summary["slim"]["macs"] <= 0.3 * summary["dense"]["macs"]
+
+
+def run_in(folder, recipe, **where):
+    """Run ``recipe`` in ``folder``; what was said."""
+    stream = io.StringIO()
+    run_recipe(recipe, Where(out=folder, console=Console(stream=stream), device="cpu", **where))
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("name", [name for name in RECIPES if name.startswith("digits-")])
+def test_every_recipe_for_digits_searches(name, tmp_path):
+    run_in(tmp_path / "run", load_recipe(RECIPES[name], FOUR_STEPS), until="train")
+    history = read_json(tmp_path / "run" / "train" / "history.json")
+    assert history[-1]["step"] == 4
+    assert read_json(tmp_path / "run" / "train" / "path.json")["couplings"]
+
+
+class OfWeights:
+    """A finished run of a recipe whose method works on single weights."""
+
+    def __init__(self, name, folder):
+        self.name, self.folder = name, folder
+        self.recipe = load_recipe(RECIPES[name], SMALL)
+        self.said = run_in(folder, self.recipe)
+        self.summary = read_json(folder / "summary.json")
+        self.searched, self.kept = (
+            load_masks(folder / stage / "masks.safetensors") for stage in ("train", "strip")
+        )
+
+    def weights(self, stage):
+        return load_file(self.folder / stage / "weights.safetensors")
+
+
+@pytest.fixture(scope="module", params=["digits-magnitude-weight", "digits-magnitude-2-4"])
+def of_weights(request, tmp_path_factory):
+    return OfWeights(request.param, tmp_path_factory.mktemp("weights") / request.param)
+
+
+def test_a_run_of_single_weights_keeps_the_density_that_was_asked_for(of_weights):
+    asked = getattr(of_weights.recipe.sparsity, "density", None) or 0.5
+    searched = of_weights.weights("train")
+    masked = [kept for kept in of_weights.searched.keep.values() if not kept.all()]
+    num_kept, num_weights = sum(int(k.sum()) for k in masked), sum(k.numel() for k in masked)
+    assert num_kept / num_weights == pytest.approx(asked, abs=0.005)
+    for name, kept in of_weights.searched.keep.items():
+        assert not searched[name][~kept].any()
+    told = f"structure keeps {1 - of_weights.searched.sparsity:.1%} of the weights"
+    assert told in of_weights.said
+
+
+def test_what_is_stripped_of_it_equals_what_is_masked(of_weights):
+    summary = of_weights.summary
+    assert summary["certificate"]["max_rel_diff_fp32"] <= FP32_BOUND
+    assert summary["certificate"]["max_rel_diff_fp64"] <= FP64_BOUND
+    assert summary["masked"] == summary["stripped_before_tuning"]
+    assert summary["slim"]["macs"] <= 0.6 * summary["dense"]["macs"]
+
+
+def test_its_masks_fit_the_slim_network_and_zeros_stay_zero_in_tuning(of_weights):
+    stripped, tuned = of_weights.weights("strip"), of_weights.weights("tune")
+    assert of_weights.kept.keep.keys() == of_weights.searched.keep.keys()
+    for name, kept in of_weights.kept.keep.items():
+        assert kept.shape == tuned[name].shape
+        assert not tuned[name][~kept].any()
+        assert not torch.equal(tuned[name], stripped[name])
+
+
+def test_two_of_every_four_stay_two_of_every_four(of_weights):
+    assert of_weights.kept.granularity == of_weights.recipe.sparsity.level
+    masked = [kept for kept in of_weights.kept.keep.values() if kept.shape[1] % 4 == 0]
+    in_pairs = all((kept.unflatten(1, (-1, 4)).sum(2) == 2).all() for kept in masked)
+    assert in_pairs == (of_weights.kept.granularity == "2:4")
+
+
+def test_its_exported_file_holds_the_same_zeros(of_weights):
+    graph = onnx.load(of_weights.folder / "export" / "model.onnx").graph
+    arrays = {entry.name: onnx.numpy_helper.to_array(entry) for entry in graph.initializer}
+    found = [name for name in of_weights.kept.keep if name in arrays]
+    assert found
+    for name in found:
+        assert not np.any(arrays[name][~of_weights.kept.keep[name].numpy()])
+
+
+def test_its_figures_are_those_that_one_counts_in_the_weights(of_weights):
+    weights, summary = of_weights.summary["weights"], of_weights.summary
+    parameters = [
+        value
+        for name, value in of_weights.weights("tune").items()
+        if not name.endswith(("running_mean", "running_var", "num_batches_tracked"))
+    ]
+    nonzero = sum(int(value.count_nonzero()) for value in parameters)
+    assert summary["slim"]["nonzero_params"] == nonzero < 0.6 * summary["slim"]["params"]
+    assert weights == {
+        "granularity": of_weights.kept.granularity,
+        "share_of_slim": nonzero / summary["slim"]["params"],
+        "share_of_dense": nonzero / summary["dense"]["params"],
+    }
+    assert "Engines do not gain from single zeros by themselves" in of_weights.said
+
+
+def test_its_package_verifies(of_weights):
+    assert verify_package(of_weights.folder / "package").holds
+
+
+class Killed(BaseException):
+    """Stands for whatever kills a run."""
+
+
+def test_a_killed_tuning_goes_on_with_the_same_zeros(of_weights, tmp_path, monkeypatch):
+    recipe = load_recipe(RECIPES[of_weights.name], [*SMALL, "tune.lr=0.03"])
+    for name in ("straight", "killed"):
+        shutil.copytree(of_weights.folder, tmp_path / name)
+    run_in(tmp_path / "straight", recipe, until="tune")
+
+    def kill(self, checkpointed=_Loop._save):
+        checkpointed(self)
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_Loop, "_save", kill)
+        with pytest.raises(Killed):
+            run_in(tmp_path / "killed", recipe, until="tune")
+    run_in(tmp_path / "killed", recipe, until="tune", resume=True)
+    straight, resumed = (
+        load_file(tmp_path / name / "tune" / "weights.safetensors")
+        for name in ("straight", "killed")
+    )
+    assert all(torch.equal(resumed[name], value) for name, value in straight.items())
+    for name, kept in of_weights.kept.keep.items():
+        assert not resumed[name][~kept].any()

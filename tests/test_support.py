@@ -4,8 +4,11 @@ import pytest
 
 from compressor.count import layer_macs
 from compressor.couplings.trace import trace
+from compressor.sparsity.dense import DenseSettings
+from compressor.sparsity.magnitude import MagnitudeSettings
+from compressor.sparsity.split_lbi import SplitLBISettings
 from compressor.strip.budget import Cost, StripSettings
-from compressor.support import SupportWatch, forecast
+from compressor.support import SupportWatch, forecast, to_keep_more
 from compressor.tasks.classification import Classification, TaskSettings
 
 
@@ -34,9 +37,9 @@ def chain(make_net, digits):
     return couplings, Cost.of(model, couplings, layer_macs(model, example))
 
 
-def watching(chain, num_epochs=4, **budget):
+def watching(chain, num_epochs=4, more="", **budget):
     couplings, cost = chain
-    return SupportWatch(cost, couplings, StripSettings(**budget), num_epochs)
+    return SupportWatch(cost, couplings, StripSettings(**budget), num_epochs, more)
 
 
 def widths(chain, *kept):
@@ -98,3 +101,32 @@ def test_a_method_without_a_support_has_nothing_to_tell(chain):
     watch = watching(chain, keep_macs=0.5)
     assert watch.figures({"epoch": 4, "support": {}}) == {}
     assert watch.notices({"epoch": 4, "support": {}}) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "more"),
+    [
+        (SplitLBISettings(), "lower sparsity.entry_share"),
+        (SplitLBISettings(nu=3.0), "lower sparsity.nu"),
+        (MagnitudeSettings(schedule="cubic", density=0.2), "raise sparsity.density"),
+        (MagnitudeSettings(), ""),
+        (DenseSettings(), ""),
+    ],
+)
+def test_what_to_do_about_a_small_support_is_a_setting_that_the_method_has(settings, more):
+    assert to_keep_more(settings) == more
+
+
+@pytest.mark.parametrize(
+    ("more", "end"),
+    [
+        ("", "by rank: train longer, or lower the budget."),
+        (
+            "raise sparsity.density",
+            "raise sparsity.density, train longer, or lower the budget.",
+        ),
+    ],
+)
+def test_a_support_that_falls_short_is_told_with_what_the_method_can_do(chain, more, end):
+    (notice,) = watching(chain, keep_macs=0.9, more=more).notices(record(chain, 2, 2, 3))
+    assert notice.endswith(end)

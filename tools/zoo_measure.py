@@ -41,6 +41,12 @@ from compressor.structure import Structure
 
 SEED = 2
 IMAGES = 2
+CONTRASTS = (0.6, 6.0)
+"""Of the images: after noise of one contrast the outputs of deep random networks hardly vary."""
+
+BLOTCHES = 4
+"""Along each side of an image."""
+
 Row = dict[str, Any]
 
 
@@ -94,8 +100,7 @@ class Survey:
         with self._stage("build"):
             torch.manual_seed(0)
             model = self._network.build().eval()
-            pixels, generator = self._network.pixels, torch.Generator().manual_seed(SEED)
-            example = torch.randn(IMAGES, 3, pixels, pixels, generator=generator)
+            example = images(self._network.pixels)
             self.row["params"] = num_params(model)
         with self._stage("couplings"):
             couplings = find_couplings(
@@ -178,6 +183,14 @@ class Survey:
 
 RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 """Bytes in a unit of ``ru_maxrss``."""
+
+
+def images(pixels: int) -> Tensor:
+    """Images of blurred colours, of different contrasts, shape ``(IMAGES, 3, pixels, pixels)``."""
+    generator = torch.Generator().manual_seed(SEED)
+    blotches = torch.randn(IMAGES, 3, BLOTCHES, BLOTCHES, generator=generator)
+    blurred = nn.functional.interpolate(blotches, size=(pixels, pixels), mode="bicubic")
+    return blurred * torch.tensor(CONTRASTS).view(-1, 1, 1, 1)
 
 
 def num_params(model: nn.Module) -> int:

@@ -10,7 +10,7 @@ from compressor.report.run_files import Entries, Epoch, RunRecord
 
 def path_section(run: RunRecord) -> Section:
     """When the units of each coupling entered the support."""
-    tables = _support_tables(run.train_history)
+    tables = (*_support_tables(run.train_history), *_kept_tables(run.train_history))
     title = "Path of the support"
     if run.path.is_empty():
         text = f"The method {run.path.method} has no path: it gives no unit a time of entry."
@@ -63,6 +63,17 @@ def _support_tables(history: list[Epoch]) -> tuple[Table, ...]:
     )
     columns = ("Epoch", "Path time", "All units", *names)
     return (Table("Units in the support after each epoch", columns, rows, folded=True),)
+
+
+def _kept_tables(history: list[Epoch]) -> tuple[Table, ...]:
+    """Share of the single weights kept after each epoch; no table where units are kept."""
+    rows = tuple(
+        (str(epoch.epoch), formats.percent(epoch.kept_share))
+        for epoch in history
+        if epoch.kept_share is not None
+    )
+    columns = ("Epoch", "Weights kept")
+    return (Table("Weights kept after each epoch", columns, rows, folded=True),) if rows else ()
 
 
 def _integer_or_nothing(value: int | None) -> str:

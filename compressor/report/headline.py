@@ -26,9 +26,17 @@ def sentence(summary: Summary, latency: Latency) -> str:
 
 
 def facts(summary: Summary, latency: Latency) -> tuple[Fact, ...]:
-    """The figures on top: compute, speed, file and accuracy."""
+    """The figures on top: compute, speed, file and accuracy; and weights where some are zero."""
     size = _fact(summary.dense.bytes, summary.slim.bytes, formats.SIZE_WORDS, "ONNX file")
-    return (macs_fact(summary), *speed_facts(latency), size, accuracy_fact(summary))
+    speed, weights = speed_facts(latency), weights_facts(summary)
+    return (macs_fact(summary), *speed, size, *weights, accuracy_fact(summary))
+
+
+def weights_facts(summary: Summary) -> tuple[Fact, ...]:
+    """Which share of the slim network's parameters is not zero; empty where units are kept."""
+    if not summary.weights.masked:
+        return ()
+    return (Fact(formats.percent(summary.weights.share_of_slim), "of its parameters not zero"),)
 
 
 def macs_fact(summary: Summary) -> Fact:

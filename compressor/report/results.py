@@ -24,8 +24,21 @@ def comparison_section(run: RunRecord) -> Section:
         "backward pass as three forward passes for each image; for the slim network that is search "
         "and tuning with the teacher's passes, without what the teacher's own training cost."
     )
+    notes = (note, _weights_note(run.summary)) if run.summary.weights.masked else (note,)
     tables = (_comparison_table(run.summary), _budget_table(run.summary))
-    return Section("comparison", "Dense against slim", (note,), tables=tables)
+    return Section("comparison", "Dense against slim", notes, tables=tables)
+
+
+def _weights_note(summary: Summary) -> str:
+    weights = summary.weights
+    pattern = ", two of every four" if weights.granularity == "2:4" else ""
+    return (
+        f"Single weights are zero in the slim network{pattern}: "
+        f"{formats.percent(weights.share_of_slim)} of its parameters are not, which is "
+        f"{formats.percent(weights.share_of_dense)} of the dense network's. Engines do not gain "
+        "from single zeros by themselves: MACs, parameters and latency here are those of the "
+        "widths, with every zero computed like any other weight."
+    )
 
 
 def _comparison_table(summary: Summary) -> Table:
@@ -35,6 +48,7 @@ def _comparison_table(summary: Summary) -> Table:
         ("Accuracy", formats.percent(dense.accuracy), formats.percent(slim.accuracy), change),
         _count_row("MACs", dense.macs, slim.macs),
         _count_row("Parameters", dense.params, slim.params),
+        *_nonzero_rows(summary),
         (
             "ONNX file",
             formats.size(dense.bytes),
@@ -45,6 +59,14 @@ def _comparison_table(summary: Summary) -> Table:
     )
     columns = ("Quantity", "Dense", "Slim", "Slim against dense")
     return Table("The network before and after", columns, rows)
+
+
+def _nonzero_rows(summary: Summary) -> tuple[tuple[str, ...], ...]:
+    """A row where single weights are left out; elsewhere it would repeat the parameters."""
+    if not summary.weights.masked:
+        return ()
+    dense, slim = summary.dense.nonzero_params, summary.slim.nonzero_params
+    return (_count_row("Parameters not zero", dense, slim),)
 
 
 def _count_row(name: str, dense: int, slim: int) -> tuple[str, ...]:

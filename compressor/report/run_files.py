@@ -22,6 +22,7 @@ from pydantic_core import ErrorDetails
 
 from compressor.errors import RunError
 from compressor.files import read_json
+from compressor.structure import Granularity
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Content = TypeVar("Content")
@@ -44,13 +45,15 @@ class Percentiles(Part):
 class Network(Part):
     """What is known of the dense or of the slim network.
 
-    ``macs`` are for one image, ``bytes`` are those of the ONNX file, ``training_macs`` is all the
-    compute that was spent on its training, ``latency_ms`` goes by engine and batch size.
+    ``macs`` are for one image, ``nonzero_params`` are the parameters that are not zero, ``bytes``
+    are those of the ONNX file, ``training_macs`` is all the compute that was spent on its training,
+    ``latency_ms`` goes by engine and batch size.
     """
 
     accuracy: Share
     macs: PositiveInt
     params: PositiveInt
+    nonzero_params: NonNegativeInt
     bytes: PositiveInt
     training_macs: NonNegativeInt
     latency_ms: dict[str, dict[int, Percentiles]]
@@ -85,6 +88,19 @@ class Budget(Part):
     reached: dict[str, Any]
 
 
+class Weights(Part):
+    """Parameters of the slim network that are not zero, as a share of its own and of dense."""
+
+    granularity: Granularity
+    share_of_slim: Share
+    share_of_dense: Share
+
+    @property
+    def masked(self) -> bool:
+        """Whether single weights are left out, beside whole units."""
+        return self.granularity != "channel"
+
+
 class Summary(Part):
     """``summary.json``."""
 
@@ -99,10 +115,15 @@ class Summary(Part):
     verify: list[Exported]
     seconds: dict[str, NonNegativeFloat]
     budget: Budget
+    weights: Weights
 
 
 class Epoch(Part):
-    """One entry of a ``history.json``; the path time and the support exist in sparse training."""
+    """One entry of a ``history.json``.
+
+    The path time and the support exist in sparse training of units, the share of weights that are
+    kept where single ones are left out.
+    """
 
     epoch: int
     step: int
@@ -112,6 +133,7 @@ class Epoch(Part):
     validation_accuracy: Share
     images_per_second: NonNegativeFloat
     support: dict[str, int] = Field(default_factory=dict)
+    kept_share: Share | None = None
 
 
 class Entries(Part):

@@ -79,6 +79,14 @@ class Horizon:
 MethodSettings = TypeVar("MethodSettings", bound=Settings)
 
 
+def _yes(_settings: Settings) -> bool:
+    return True
+
+
+def _nothing(_settings: Settings) -> Mapping[str, Any]:
+    return {}
+
+
 @dataclass(frozen=True)
 class Method(Generic[MethodSettings]):
     """One entry of the catalog.
@@ -92,6 +100,9 @@ class Method(Generic[MethodSettings]):
         build: Makes the sparsifier.
         levels: What it can choose: units, single weights and so on; the default first.
         needs: What a recipe or a network must have for it.
+        has_support: Whether, with these settings, it says by itself what is kept, so that a recipe
+            needs no budget.
+        train_needs: What the training stage must be set to with these settings, by key.
     """
 
     name: str
@@ -101,3 +112,5 @@ class Method(Generic[MethodSettings]):
     build: Callable[[MethodSettings, Horizon], Sparsifier]
     levels: tuple[Level, ...] = ("unit",)
     needs: str = "nothing"
+    has_support: Callable[[MethodSettings], bool] = _yes
+    train_needs: Callable[[MethodSettings], Mapping[str, Any]] = _nothing

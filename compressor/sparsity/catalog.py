@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from compressor.settings import Settings
 from compressor.sparsity.base import Horizon, Method, Sparsifier
 from compressor.sparsity.dense import Dense, DenseSettings
 from compressor.sparsity.gates import Gates, GatesSettings
@@ -14,6 +15,21 @@ from compressor.sparsity.optg import OptG, OptGSettings
 from compressor.sparsity.random import Random, RandomSettings
 from compressor.sparsity.split_lbi import SplitLBI, SplitLBISettings
 
+PLAIN = {
+    "optimizer": "sgd",
+    "momentum": 0.0,
+    "weight_decay": 0.0,
+    "schedule": "constant",
+    "warmup_epochs": 0.0,
+}
+"""Training by plain gradient descent with a constant step."""
+
+
+def _never(_settings: Settings) -> bool:
+    """For methods that only rank: a budget says how much is kept."""
+    return False
+
+
 METHODS: dict[str, Method[Any]] = {
     method.name: method
     for method in (
@@ -23,6 +39,7 @@ METHODS: dict[str, Method[Any]] = {
             summary="A sparse twin of the weights grows from nothing; units enter one by one.",
             settings=SplitLBISettings,
             build=SplitLBI,
+            train_needs=lambda s: PLAIN if s.preset == "split-lbi" else {},
             levels=("unit", "filter", "weight", "2:4"),
             needs="a constant learning rate: a falling one stops the path's clock",
         ),
@@ -40,6 +57,7 @@ METHODS: dict[str, Method[Any]] = {
             summary="The largest filters or weights stay, at the end or ever fewer while training.",
             settings=MagnitudeSettings,
             build=Magnitude,
+            has_support=lambda s: s.density is not None or s.level == "2:4",
             levels=("unit", "weight", "2:4"),
         ),
         Method(
@@ -48,6 +66,7 @@ METHODS: dict[str, Method[Any]] = {
             summary="Norm scales shrink under an L1 norm; units with the largest scales stay.",
             settings=NetworkSlimmingSettings,
             build=NetworkSlimming,
+            has_support=_never,
             needs="norms with scales",
         ),
         Method(
@@ -72,6 +91,7 @@ METHODS: dict[str, Method[Any]] = {
             summary="Ordinary training; units drawn by chance stay.",
             settings=RandomSettings,
             build=Random,
+            has_support=_never,
         ),
         Method(
             name="dense",
@@ -79,6 +99,7 @@ METHODS: dict[str, Method[Any]] = {
             summary="Ordinary training; all units rank the same.",
             settings=DenseSettings,
             build=Dense,
+            has_support=_never,
         ),
     )
 }

@@ -16,6 +16,7 @@ from compressor.package.description import Accuracy, Counts, Description, Prepro
 from compressor.package.write import Contents, Records, packed_model, write_package
 from compressor.recipe import shipped
 from compressor.report.write import write_report
+from compressor.stages.weight_level import num_nonzero
 from compressor.structure import Structure
 from compressor.summary import make_summary
 
@@ -40,6 +41,7 @@ def verify(context: Context, folder: Path) -> None:
     masked = context.searched_model()
     structure = Structure.from_json(read_json(context.run.path("strip", "structure.json")))
     mask_(masked, context.couplings, structure)
+    masks = context.masks("strip")
     networks = {
         "dense": context.dense_model(),
         "masked": masked,
@@ -58,7 +60,13 @@ def verify(context: Context, folder: Path) -> None:
         files.append({"file": name, "max_rel_diff": measured.max_rel_diff, "accuracy": right})
     write_json(
         folder / "verify.json",
-        {"accuracy": accuracy, "files": files, "test_images": len(context.data.test)},
+        {
+            "accuracy": accuracy,
+            "files": files,
+            "test_images": len(context.data.test),
+            "granularity": "channel" if masks is None else masks.granularity,
+            "nonzero_params": {name: num_nonzero(networks[name]) for name in ("dense", "slim")},
+        },
     )
 
 

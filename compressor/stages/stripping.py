@@ -1,8 +1,11 @@
 """Stages of the couplings: what can be removed, and its removal with the proof of it."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from torch import nn
 
 from compressor.context import Context
 from compressor.count import count, layer_macs
@@ -10,13 +13,16 @@ from compressor.couplings.coupling import Couplings
 from compressor.errors import RunError
 from compressor.export.onnx import export_onnx
 from compressor.files import read_json, write_json
+from compressor.stages.weight_level import num_nonzero, num_outside, partial_masks, slim_masks
 from compressor.strip.apply import apply
 from compressor.strip.budget import Cost, explain, solve
 from compressor.strip.certificate import certify
 from compressor.strip.plan import make_plan
 from compressor.structure import Path as UnitsPath
 from compressor.structure import Structure
+from compressor.summary import NO_GAIN
 from compressor.train.checkpoint import save_weights
+from compressor.train.mask_file import MASKS_FILE, save_masks
 
 CERTIFICATE_IMAGES = 64
 """Real images in the certificate, beside as many random ones and some of another size."""
@@ -63,24 +69,63 @@ def strip(context: Context, folder: Path) -> None:
     if notice := explain(couplings, cost, path, structure, recipe.strip):
         context.console.warn(notice)
     images = context.task.example(CERTIFICATE_IMAGES)
-    certificate = certify(model, couplings, structure, [images], seed=recipe.seed)
+    certificate = certify(
+        model,
+        couplings,
+        structure,
+        [images],
+        seed=recipe.seed,
+        statistics=recipe.strip.statistics,
+    )
     certificate.check()
     plan = make_plan(model, couplings, structure)
     slim = apply(plan, model)
-    dense_counts, counts = count(model, context.example), count(slim, context.example)
+    counts = _counts(context, model, slim)
+    dense_counts, slim_counts = counts["dense"], counts["slim"]
     write_json(folder / "plan.json", plan.to_json())
     write_json(folder / "structure.json", structure.to_json())
     write_json(folder / "certificate.json", certificate.to_json())
-    write_json(folder / "counts.json", {"dense": asdict(dense_counts), "slim": asdict(counts)})
+    write_json(folder / "counts.json", counts)
     write_json(folder / "widths.json", _widths(couplings, cost, structure))
     save_weights(folder / "weights.safetensors", slim)
     blocks = f", removed as blocks: {', '.join(certificate.branches)}" if plan.branches else ""
     context.console.say(
         f"strip: {structure.num_kept} of {structure.num_units} units kept, "
-        f"{counts.macs / dense_counts.macs:.1%} of the MACs, "
-        f"{counts.params / dense_counts.params:.1%} of the parameters, "
+        f"{slim_counts['macs'] / dense_counts['macs']:.1%} of the MACs, "
+        f"{slim_counts['params'] / dense_counts['params']:.1%} of the parameters, "
         f"stripped equals masked to {certificate.max_rel_diff_fp32:.1e}{blocks}"
     )
+    if (masks := context.masks("train")) is not None:
+        kept = slim_masks(plan, model, slim, masks)
+        save_masks(folder / MASKS_FILE, kept)
+        for line in _of_weights(counts, slim, kept, len(partial_masks(masks))):
+            context.console.say(line)
+
+
+def _counts(context: Context, model: nn.Module, slim: nn.Module) -> dict[str, dict[str, int]]:
+    """Sizes of the searched network at full width and of the slim one, by their names."""
+    return {
+        name: asdict(count(network, context.example)) | {"nonzero_params": num_nonzero(network)}
+        for name, network in (("dense", model), ("slim", slim))
+    }
+
+
+def _of_weights(
+    counts: Mapping[str, Mapping[str, int]], slim: nn.Module, masks: Structure, num_partial: int
+) -> Iterator[str]:
+    """What a person should know of single weights that are zero, a line each."""
+    nonzero = counts["slim"]["nonzero_params"]
+    yield (
+        f"strip: {nonzero / counts['slim']['params']:.1%} of the slim network's parameters are not "
+        f"zero, {nonzero / counts['dense']['params']:.1%} of the dense network's. {NO_GAIN}"
+    )
+    if masks.granularity == "2:4":
+        whole = num_partial - len(partial_masks(masks))
+        rest = f"; {whole} of {num_partial} layers have no groups any more and are whole"
+        yield (
+            "strip: the cut takes groups of four apart; taken anew for tuning, they leave out "
+            f"{num_outside(slim, masks)} weights that are not zero{rest if whole else ''}"
+        )
 
 
 def _widths(couplings: Couplings, cost: Cost, structure: Structure) -> list[dict[str, Any]]:

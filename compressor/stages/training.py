@@ -1,6 +1,7 @@
 """Stages that train: the dense reference, the search, the tuning of the slim network."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -12,12 +13,17 @@ from compressor.files import write_json
 from compressor.sparsity.base import Horizon
 from compressor.sparsity.catalog import build_sparsifier
 from compressor.sparsity.dense import Dense, DenseSettings
+from compressor.sparsity.held import Held
+from compressor.stages.weight_level import live_support, zero_outside_
 from compressor.strip.budget import Cost
-from compressor.support import SupportWatch
+from compressor.structure import Path as UnitsPath
+from compressor.structure import Structure
+from compressor.support import SupportWatch, to_keep_more
 from compressor.tasks.task import Objective, Task, TaskLoss
 from compressor.train.checkpoint import save_weights
 from compressor.train.distill import Distillation
 from compressor.train.loop import Job, Record, steps_per_epoch, train
+from compressor.train.mask_file import MASKS_FILE, save_masks
 from compressor.train.norms import reestimate_norms
 from compressor.train.order import batch_places, epoch_order, generator_for
 from compressor.train.schedule import path_time
@@ -57,28 +63,54 @@ def search(context: Context, folder: Path) -> None:
         seed=recipe.seed,
     )
     cost = Cost.of(model, context.couplings, layer_macs(model, context.example))
-    watch = SupportWatch(cost, context.couplings, recipe.strip, recipe.train.epochs)
+    more = to_keep_more(recipe.sparsity)
+    watch = SupportWatch(cost, context.couplings, recipe.strip, recipe.train.epochs, more)
     history = _train(context, folder, job, watch)
     if not context.is_main:
         return
     history = [record | watch.figures(record) for record in history]
+    structure, path = sparsifier.structure(), sparsifier.path()
+    if structure.granularity != "channel":
+        structure = _write_masks(context, folder, model, structure, path)
     _write_training(context, folder, model, history, _images(history, recipe.train))
-    write_json(folder / "structure.json", sparsifier.structure().to_json())
-    write_json(folder / "path.json", sparsifier.path().to_json())
+    write_json(folder / "structure.json", structure.to_json())
+    write_json(folder / "path.json", path.to_json())
+
+
+def _write_masks(
+    context: Context, folder: Path, model: nn.Module, structure: Structure, path: UnitsPath
+) -> Structure:
+    """Save a structure of single weights, zero ``model`` outside it; the units that are alive."""
+    zero_outside_(model, structure)
+    save_masks(folder / MASKS_FILE, structure)
+    support = live_support(context.couplings, structure, path)
+    context.console.say(
+        f"train: {1 - structure.sparsity:.1%} of the weights in {len(structure.keep)} layers "
+        f"kept, and with them {support.num_kept} of {support.num_units} units"
+    )
+    return support
 
 
 def tune(context: Context, folder: Path) -> None:
-    """Norms re-estimated, then fine-tuning with the dense network as teacher."""
+    """Norms re-estimated, then fine-tuning with the dense network as teacher.
+
+    Single weights that the search left out stay zero.
+    """
     settings, plan = context.recipe.tune, context.plan("strip")
     if settings.norm_divisor == "plain":
         plan = plan.with_plain_norms()
-    model = context.stripped(plan)
+    model, masks = context.stripped(plan), context.masks("strip")
+    if masks is not None:
+        zero_outside_(model, masks)
     task = context.task_of(settings)
     inputs = _some_inputs(task, settings.norm_batches, settings.batch_size, context.recipe.seed)
     reestimate_norms(model, inputs)
     teacher = context.dense_model().to(context.torch_device)
     objective = Distillation(task, teacher, settings.teacher_weight, settings.temperature)
-    history = _train(context, folder, _job(context, "tune", model, settings, objective))
+    job = _job(context, "tune", model, settings, objective)
+    if masks is not None:
+        job = replace(job, sparsifier=Held(masks))
+    history = _train(context, folder, job)
     images = _images(history, settings)
     taught = objective.teacher_images(images["images"])
     _write_training(context, folder, model, history, images | {"teacher_images": taught})
@@ -116,6 +148,8 @@ def _train(
         figures = watch.figures(record) if watch else {}
         context.run.log("epoch", record | figures)
         support = f", {watch.line(record)}" if watch and figures else ""
+        if "kept_share" in record:
+            support += f", structure keeps {record['kept_share']:.1%} of the weights"
         context.console.say(
             f"{job.stage}: epoch {record['epoch']}/{job.settings.epochs}, loss "
             f"{record['loss']:.3f}, validation {record['validation_accuracy']:.2%}{support}"

@@ -230,6 +230,7 @@ class _Loop:
             "validation_accuracy": self._validation_accuracy(),
             "images_per_second": steps_per_second * settings.batch_size,
             "support": structure.widths() if metrics and of_units else {},
+            **({} if of_units else {"kept_share": 1.0 - structure.sparsity}),
             "notices": job.sparsifier.notices(),
             **metrics,
         }

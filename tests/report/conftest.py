@@ -76,6 +76,7 @@ def network(accuracy: float, macs: int, params: int, size: int, p50: list[float]
         "accuracy": accuracy,
         "macs": macs,
         "params": params,
+        "nonzero_params": params,
         "bytes": size,
         "training_macs": TRAINING_MACS[macs],
         "latency_ms": {
@@ -117,6 +118,7 @@ def summary() -> dict[str, Any]:
             "asked": {"keep_macs": 0.25},
             "reached": {"macs_share": 0.2513, "params_share": 0.21},
         },
+        "weights": {"granularity": "channel", "share_of_slim": 1.0, "share_of_dense": 0.21},
     }
 
 

@@ -82,3 +82,15 @@ def test_the_file_size_stands_among_the_facts(run):
     facts = headline.facts(record.summary, record.latency)
 
     assert "4.74x smaller ONNX file" in [str(fact) for fact in facts]
+
+
+def test_the_share_of_weights_stands_among_the_facts_where_single_ones_are_zero(run):
+    before = read_run(run.folder)
+    run.change("summary.json", ["weights", "granularity"], "weight")
+    run.change("summary.json", ["weights", "share_of_slim"], 0.125)
+    after = read_run(run.folder)
+
+    told = [str(fact) for fact in headline.facts(after.summary, after.latency)]
+
+    assert "12.50 % of its parameters not zero" in told
+    assert len(told) == len(headline.facts(before.summary, before.latency)) + 1

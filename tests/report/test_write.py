@@ -298,3 +298,33 @@ def test_the_same_run_gives_the_same_bytes(run):
     write_report(run.folder)
 
     assert [(run.folder / name).read_bytes() for name in ("report.md", "report.html")] == first
+
+
+def masked(run, granularity):
+    """Make the finished run one of single weights."""
+    weights = {"granularity": granularity, "share_of_slim": 0.25, "share_of_dense": 0.0525}
+    run.change("summary.json", ["weights"], weights)
+    run.change("summary.json", ["slim", "nonzero_params"], 586_633)
+    for epoch in range(24):
+        run.change("train/history.json", [epoch, "kept_share"], 0.25)
+
+
+@pytest.mark.parametrize("granularity", ["weight", "2:4"])
+def test_weights_that_are_zero_are_told_with_what_engines_make_of_them(run, granularity):
+    masked(run, granularity)
+
+    page, markdown = pages_of(run)
+    text = "".join(page.words)
+
+    assert ("Parameters not zero", "11.2 M", "587 k", "19.0x fewer") in page.rows
+    assert ("24", "25.00 %") in page.rows
+    assert "25.00 % of its parameters are not, which is 5.25 % of the dense network's" in text
+    assert "Engines do not gain from single zeros by themselves" in markdown
+    assert ("two of every four" in text) == (granularity == "2:4")
+
+
+def test_where_units_are_kept_nothing_is_said_of_zeros(run):
+    page, markdown = pages_of(run)
+
+    assert "not zero" not in markdown
+    assert "Weights kept after each epoch" not in "".join(page.words)

@@ -54,6 +54,14 @@ def test_there_is_a_record_for_each_epoch(toy_job):
     assert history[-1]["support"] == job.sparsifier.structure().widths()
 
 
+def test_a_record_has_the_share_of_weights_where_single_ones_are_kept(toy_job):
+    of_weights = toy_job(MagnitudeSettings(level="weight", density=0.25))
+    records = [train(job, ON_CPU)[-1] for job in (of_weights, toy_job(SplitLBISettings()))]
+    assert records[0]["kept_share"] == pytest.approx(0.25, abs=0.01)
+    assert records[0]["support"] == {}
+    assert "kept_share" not in records[1]
+
+
 def test_the_network_learns(toy_job):
     history = train(toy_job(epochs=4), ON_CPU)
     assert history[-1]["loss"] < 0.5 * math.log(3)
@@ -166,7 +174,7 @@ def test_after_a_failure_nothing_is_left_on_the_method(toy_job):
     job = dataclasses.replace(toy_job(SplitLBISettings()), objective=Nowhere())
     with pytest.raises(TrainError):
         train(job, ON_CPU)
-    assert job.sparsifier._handles == []
+    assert job.sparsifier._hooks is None
 
 
 def test_too_few_images_are_one_line(toy_task):
@@ -366,10 +374,11 @@ def test_a_checkpoint_of_another_network_is_one_line(toy_job, tmp_path):
 def test_a_checkpoint_of_another_method_is_one_line(toy_job, tmp_path):
     point = tmp_path / "point"
     train(toy_job(MagnitudeSettings()), Surroundings(device="cpu", checkpoints=point))
-    with pytest.raises(TrainError, match="the checkpoint has no twin"):
-        train(
-            toy_job(SplitLBISettings()), Surroundings(device="cpu", checkpoints=point, resume=True)
-        )
+    again = Surroundings(device="cpu", checkpoints=point, resume=True)
+    # What a method finds wrong is told as the method tells it.
+    told = "^The checkpoint is of magnitude at level unit, the run of dessilbi at level unit"
+    with pytest.raises(TrainError, match=told):
+        train(toy_job(SplitLBISettings()), again)
 
 
 def test_a_checkpoint_that_lacks_a_part_is_one_line(toy_job, tmp_path):
