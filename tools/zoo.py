@@ -185,6 +185,8 @@ class Shelf:
             return kept
         file = self._file(network)
         row = measured(network, self._settings, file.with_suffix(".partial"))
+        if STOPPED.is_set():
+            raise InterruptedError("the survey was ended")
         row["key"] = self._key(network)
         write_json(file, row)
         print(in_short(row), file=sys.stderr, flush=True)

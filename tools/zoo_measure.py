@@ -38,11 +38,15 @@ from compressor.strip.find import find_couplings
 from compressor.strip.plan import make_plan
 from compressor.strip.trial import shake
 from compressor.structure import Structure
+from compressor.train.norms import reestimate_norms
 
 SEED = 2
 IMAGES = 2
 CONTRASTS = (0.6, 6.0)
 """Of the images: after noise of one contrast the outputs of deep random networks hardly vary."""
+
+STATISTICS = ("running_mean", "running_var")
+"""Endings of the names of what batch norms have of their images."""
 
 BLOTCHES = 4
 """Along each side of an image."""
@@ -114,6 +118,7 @@ class Survey:
             shaken = shake(model, example, SEED)
             del model
             kept = structures(couplings)
+            settle_(shaken, partial(mask_, couplings=couplings, structure=kept[0]), example)
             self._compare_fp64(shaken, couplings, kept, example)
         with self._stage("slim"):
             slim = apply(make_plan(shaken, couplings, kept[0]), shaken).eval()
@@ -212,6 +217,23 @@ def described(couplings: Couplings) -> Row:
         "refuted": list(agreement.refuted) if agreement else [],
         "second_opinion": agreement.note if agreement else "",
     }
+
+
+@torch.no_grad()
+def settle_(shaken: nn.Module, mask: Callable[[nn.Module], None], example: Tensor) -> None:
+    """Take norm statistics of the masked network, in place; of zero channels they stay.
+
+    With those of the whole network what the images do to a deep network shrinks from norm to norm
+    once units are masked, and at the end is no more than a rounding error.
+    """
+    masked = copy.deepcopy(shaken)
+    mask(masked)
+    reestimate_norms(masked, [example])
+    found = dict(masked.named_buffers())
+    for name, statistic in shaken.named_buffers():
+        if name.endswith(STATISTICS):
+            lives = found[f"{name.rpartition('.')[0]}.running_var"] > 0
+            statistic.copy_(torch.where(lives, found[name], statistic))
 
 
 def structures(couplings: Couplings) -> list[Structure]:
