@@ -17,7 +17,8 @@ from torch import Tensor, fx
 
 from compressor.couplings.coupling import Coupling, Couplings, FrozenCoupling, Kind, Member
 from compressor.couplings.flow import Flow
-from compressor.couplings.sheets import NO_LABEL, Sheet, Value, compact, varying
+from compressor.couplings.ledger import Edges, Ledger
+from compressor.couplings.sheets import NO_LABEL, Value, compact, first_along, varying
 
 Key = tuple[str, int]
 """An axis of a tensor."""
@@ -48,10 +49,9 @@ def classes_of(flow: Flow) -> Classes:
     """Classes of all labels, with whole rows and columns as units."""
     ledger = flow.ledger
     joint = _joint_sheets(flow.values)
-    while True:
-        numbers = _components(ledger.num_labels, ledger.edges)
-        if not _unite_to_rows(flow, numbers, joint):
-            break
+    numbers = _components(ledger.num_labels, ledger.edges)
+    while edges := _edges_to_rows(ledger, numbers, joint):
+        numbers = _components(int(numbers.max()) + 1, edges)[numbers]
     reasons: dict[int, str] = {}
     for labels, reason in ledger.frozen:
         for number in set(numbers[labels].tolist()):
@@ -81,9 +81,12 @@ def _joint_sheets(values: Mapping[fx.Node, object]) -> list[Tensor]:
     return list(found.values())
 
 
-def _unite_to_rows(flow: Flow, numbers: Tensor, joint: Sequence[Tensor]) -> bool:
-    """Unite what keeps an array from losing whole rows; whether anything was united."""
-    united = False
+def _edges_to_rows(ledger: Ledger, numbers: Tensor, joint: Sequence[Tensor]) -> list[Edges]:
+    """Pairs of classes that keep an array from losing whole rows while they are two.
+
+    A class that meets an element without label is frozen: that element stays.
+    """
+    edges: list[Edges] = []
     for labels in joint:
         classes = numbers[labels.clamp_min(0)].masked_fill(labels == NO_LABEL, NO_LABEL)
         axes = [a for a in varying(labels) if bool((classes != classes.narrow(a, 0, 1)).any())]
@@ -91,9 +94,25 @@ def _unite_to_rows(flow: Flow, numbers: Tensor, joint: Sequence[Tensor]) -> bool
             continue
         # Of two as long the inner one: queries, keys and values stand side by side outside.
         longest = max(reversed(axes), key=lambda axis: labels.shape[axis])
-        flow.ledger.collapse(Sheet(labels, zero=False), [axis for axis in axes if axis != longest])
-        united = True
-    return united
+        firsts = first_along(classes, [axis for axis in axes if axis != longest])
+        differs = classes != firsts
+        one, other = classes[differs], firsts[differs]
+        alone = torch.where(one == NO_LABEL, other, one)[(one == NO_LABEL) | (other == NO_LABEL)]
+        if len(alone):
+            frozen = torch.isin(numbers, alone)
+            ledger.freeze(frozen.nonzero().flatten(), f"they keep their width in {ledger.place}")
+        pairs = _each_once(one, other, len(numbers))
+        # Where only elements without label differ, nothing is left to unite.
+        edges += [pairs] if len(pairs[0]) else []
+    return edges
+
+
+def _each_once(one: Tensor, other: Tensor, count: int) -> Edges:
+    """The pairs of two arrays of classes below ``count``, each once; none without a class."""
+    both = (one != NO_LABEL) & (other != NO_LABEL)
+    # As one number each: rows of two take many times longer to sort.
+    pairs = torch.unique(one[both] * count + other[both])
+    return pairs // count, pairs % count
 
 
 def couplings_of(flow: Flow, classes: Classes) -> Couplings:

@@ -117,6 +117,8 @@ def _pairs(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     """Labels at the same place of two arrays, each pair once."""
     small, other = compact(first), compact(second)
     shape = [max(sizes) for sizes in zip(small.shape, other.shape, strict=True)]
-    both = torch.stack([small.expand(shape), other.expand(shape)]).flatten(1)
-    found: Tensor = both.unique(dim=1)  # type: ignore[no-untyped-call]
-    return found[0], found[1]
+    one, two = small.expand(shape).flatten(), other.expand(shape).flatten()
+    # As one number each, NO_LABEL as 0: rows of two take many times longer to sort.
+    count = int(two.max()) + 2
+    pairs: Tensor = ((one + 1) * count + two + 1).unique()  # type: ignore[no-untyped-call]
+    return pairs // count - 1, pairs % count - 1

@@ -19,6 +19,7 @@ from compressor.couplings.coupling import (
     named_tensors,
 )
 from compressor.errors import TrainError
+from compressor.sparsity.carriers import carriers
 from compressor.sparsity.masks import has_groups
 from compressor.structure import Structure
 
@@ -97,9 +98,12 @@ class Units:
     read it stay. For a gradient that still says what it would be worth, see ``FAINT``.
     """
 
-    def __init__(self, coupling: Coupling, device: torch.device) -> None:
+    def __init__(
+        self, coupling: Coupling, members: tuple[Member, ...], device: torch.device
+    ) -> None:
+        """Units of ``coupling`` whose carriers are ``members``."""
         self.name, self.shape = coupling.name, torch.Size([coupling.num_units])
-        self._members = carriers(coupling)
+        self._members = members
         self._index = [member.index.to(device) for member in self._members]
         self.tensors = tuple(dict.fromkeys(member.tensor for member in self._members))
 
@@ -119,18 +123,6 @@ class Units:
             along = torch.ones(len(tensor), dtype=tensor.dtype, device=tensor.device)
             along[index] = factors.to(tensor.dtype).unsqueeze(1).expand(index.shape)
             tensor.mul_(along.view(-1, *[1] * (tensor.dim() - 1)))
-
-
-def carriers(coupling: Coupling) -> tuple[Member, ...]:
-    """The members that are zero when a unit gives nothing.
-
-    Scales and shifts of its norms, where it has as many scales as producing layers; else also its
-    filters and biases.
-    """
-    filters, scales = coupling.of_kind("filter"), coupling.of_kind("scale")
-    if len(scales) >= len(filters) > 0:
-        return coupling.of_kind("scale", "shift")
-    return coupling.of_kind("filter", "bias", "scale", "shift")
 
 
 def weight_names(
@@ -167,7 +159,7 @@ def find_candidates(model: nn.Module, couplings: Couplings, level: Level) -> lis
     tensors = named_tensors(model)
     if level == "unit":
         device = next((value.device for value in tensors.values()), torch.device("cpu"))
-        return [Units(coupling, device) for coupling in couplings.free]
+        return [Units(c, carriers(c, model), device) for c in couplings.free]
     if level == "2:4":
         shapes = {name: tensors[name].shape for name in weight_names(model, IN_FOURS)}
         return [Weights(name, shape) for name, shape in shapes.items() if has_groups(shape)]

@@ -2,14 +2,15 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from compressor.couplings.coupling import Coupling, Member, named_tensors
+from compressor.couplings.coupling import Coupling, named_tensors
 from compressor.errors import TrainError
 from compressor.sparsity.candidates import Candidates, Tensors, Units
+from compressor.sparsity.carriers import carriers, is_mixed, makers
 from compressor.sparsity.masks import keep_largest
 from compressor.sparsity.schedules import cosine
 
@@ -21,17 +22,6 @@ SETTLING_STEPS = 50
 
 FEWEST_UPDATES = 5
 """In a run that is too short for ``SETTLING_STEPS``."""
-
-CHANNEL_NORMS = (
-    nn.BatchNorm1d,
-    nn.BatchNorm2d,
-    nn.BatchNorm3d,
-    nn.SyncBatchNorm,
-    nn.InstanceNorm1d,
-    nn.InstanceNorm2d,
-    nn.InstanceNorm3d,
-)
-"""Norms in which a unit that nothing reads touches no other unit."""
 
 
 def erdos_renyi(shapes: Sequence[Sequence[int]], density: float) -> list[float]:
@@ -260,14 +250,7 @@ def of_coupling(coupling: Coupling, model: nn.Module) -> Layer:
     """
     device = named_tensors(model)[coupling.members[0].tensor].device
     readers = coupling.of_kind("input")
-    norms = (scale.tensor.rpartition(".")[0] for scale in coupling.of_kind("scale"))
-    if readers and all(isinstance(model.get_submodule(name), CHANNEL_NORMS) for name in norms):
-        return Layer(_carried_by(coupling, readers, device), Units(coupling, device))
-    makers = coupling.of_kind("filter", "bias", "scale", "shift")
-    return Layer(_carried_by(coupling, makers, device), is_blind=True)
-
-
-def _carried_by(coupling: Coupling, members: tuple[Member, ...], device: torch.device) -> Units:
-    """Units that are zero where all of ``members`` are."""
-    carrying = tuple(replace(member, kind="filter") for member in members)
-    return Units(replace(coupling, members=carrying), device)
+    if readers and not is_mixed(coupling, model):
+        parts = (readers, carriers(coupling, model))
+        return Layer(*(Units(coupling, members, device) for members in parts))
+    return Layer(Units(coupling, makers(coupling), device), is_blind=True)

@@ -11,8 +11,8 @@ from compressor.errors import TrainError
 class StepHooks:
     """Calls a method before and after each step that the optimiser really takes, without gradients.
 
-    A step that AMP skips calls nothing. A step with a closure, which runs the network again behind
-    the method's back, is refused.
+    A step that AMP skips calls nothing. Refused are a step with a closure, which runs the network
+    again behind the method's back, and a fused one under a gradient scaler.
     """
 
     def __init__(
@@ -39,6 +39,11 @@ class StepHooks:
         # The first of args is the optimiser itself.
         if any(value is not None for value in (*args[1:], kwargs.get("closure"))):
             raise _closure(optimizer)
+        if getattr(optimizer, "found_inf", None) is not None:
+            raise TrainError(
+                f"{type(optimizer).__name__} is fused, and unscales gradients and skips steps "
+                "inside itself, unseen. Make it with fused = False, or train without a scaler."
+            )
         self._before()
 
     @torch.no_grad()

@@ -35,6 +35,7 @@ from compressor.sparsity.densities import (
     of_coupling,
     whole_counts,
 )
+from compressor.sparsity.holding import entry_factors, hold_
 from compressor.sparsity.hooks import StepHooks
 from compressor.sparsity.masks import keep_largest
 from compressor.sparsity.saved import check_method, saved_tensor
@@ -112,7 +113,10 @@ class ITOP:
         else:
             names = weight_names(model)
             self._layers = [Layer(Weights(name, self._tensors[name].shape)) for name in names]
-        for layer, kept in zip(self._layers, self._counts(), strict=True):
+        counts = self._counts()
+        # Before any weight is touched: an optimiser that does not fit is refused here.
+        self._hooks = StepHooks(optimizer, self._before_step, self._after_step)
+        for layer, kept in zip(self._layers, counts, strict=True):
             mask = keep_largest(self._draw(layer), kept)
             layer.set(mask, explored=mask.clone())
         self._masked = {name: self._tensors[name] for x in self._layers for name in x.shown.tensors}
@@ -120,7 +124,6 @@ class ITOP:
         self._born = {name: self._tensors[name].clone() for x in blind for name in x.shown.tensors}
         self._rebuild()
         self._show_()
-        self._hooks = StepHooks(optimizer, self._before_step, self._after_step)
 
     def _counts(self) -> list[int]:
         shapes, density = [layer.shown.shape for layer in self._layers], self._settings.density
@@ -168,20 +171,13 @@ class ITOP:
 
     def _rebuild(self) -> None:
         """Masks of all layers as factors shaped like the parameters: one product a step."""
-        self._factors = {name: torch.ones_like(tensor) for name, tensor in self._masked.items()}
-        for layer in self._layers:
-            layer.shown.multiply_(self._factors, layer.mask)
+        masks = {layer.name: layer.mask for layer in self._layers}
+        shown = [layer.shown for layer in self._layers]
+        self._factors = entry_factors(shown, masks, self._masked)
 
     def _show_(self) -> None:
-        """Make what is left out zero, and all that the optimiser remembers of it."""
-        pairs = [
-            (value, self._factors[name])
-            for name, tensor in self._masked.items()
-            for value in (tensor, *self._optimizer.state.get(tensor, {}).values())
-            if isinstance(value, Tensor) and value.shape == tensor.shape
-        ]
-        if pairs:
-            torch._foreach_mul_(*map(list, zip(*pairs, strict=True)))
+        """Make what is left out zero, and its momentum."""
+        hold_(self._masked, self._factors, self._optimizer)
 
     def penalty(self) -> Tensor | None:
         """No penalty."""

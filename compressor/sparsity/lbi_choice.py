@@ -21,12 +21,14 @@ def ordered_scores(norms: Tensor, epochs: Tensor, num_epochs: int) -> Tensor:
 
     Args:
         norms: ||W_g||, any shape.
-        epochs: Of entry, from 0, or ``NEVER``; same shape. What never entered ranks as if it had
-            after the last epoch.
+        epochs: Of entry, from 0, or ``NEVER``; same shape. What never entered ranks below all that
+            did, by norm.
         num_epochs: Of the run.
     """
-    entered = torch.where(epochs == NEVER, num_epochs, epochs.long())
-    return norms.double() - entered
+    norms = norms.double()
+    # The published code puts these at epoch 2000; this is late enough at any norm.
+    never = num_epochs + norms.max()
+    return norms - torch.where(epochs == NEVER, never, epochs.double())
 
 
 def keep_share(scores: Tensor, density: float) -> Tensor:

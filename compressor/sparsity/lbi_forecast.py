@@ -189,11 +189,13 @@ def support_notices(kept: int, total: int, share_done: float, nu: float) -> list
     if kept == 0 and share_done >= EMPTY_AFTER_SHARE:
         return [
             f"The support is still empty after {share_done:.0%} of the steps (nu {nu:.3g}): "
-            "groups rank by how near they are. Lower sparsity.entry_share, or train longer."
+            "groups rank by how near they are. Lower sparsity.nu or sparsity.entry_share, or train "
+            "longer."
         ]
     if kept == total and share_done < 1:
         return [
             f"The support is full after {share_done:.0%} of the steps (nu {nu:.3g}): "
-            "the rest of the run selects nothing. Raise sparsity.entry_share, or train less."
+            "the rest of the run selects nothing. Raise sparsity.nu or sparsity.entry_share, or "
+            "train less."
         ]
     return []

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from compressor.errors import TrainError
@@ -23,7 +24,7 @@ def check_method(state: Mapping[str, Any], method: str, level: str) -> None:
 
 
 def saved_tensor(state: Mapping[str, Any], name: str, like: Tensor) -> Tensor:
-    """The tensor saved under ``name``, a copy where ``like`` lies.
+    """The tensor saved under ``name``, a copy of the device, dtype and layout of ``like``.
 
     Raises:
         TrainError: There is none, or its shape is not that of ``like``.
@@ -34,4 +35,5 @@ def saved_tensor(state: Mapping[str, Any], name: str, like: Tensor) -> Tensor:
             f"{name}: the checkpoint has nothing of shape {tuple(like.shape)} for it. "
             "Resume with the network and settings that it was saved from."
         )
-    return saved.to(like.device, like.dtype, copy=True)
+    # Of the memory layout of ``like``, which no file keeps and sums depend on.
+    return torch.empty_like(like).copy_(saved)

@@ -69,7 +69,11 @@ class Twins:
             twin.parts[place] for place, some in enumerate(self._rounds) for twin in some
         ]
         self._owners = [twin.name for some in self._rounds for twin in some]
-        self._duals = [torch.zeros_like(weights) for weights in self._weights()]
+        # In single precision at least: what one step adds to Z is less than half precision tells.
+        self._duals = [
+            torch.zeros_like(weights, dtype=torch.promote_types(weights.dtype, torch.float32))
+            for weights in self._weights()
+        ]
         self._gaps: list[Tensor] = []
         self._share = 0.0
 
@@ -102,7 +106,7 @@ class Twins:
                 own.append(part.of(tensor))
                 gaps.append(gap)
             else:
-                part.member.add_rows_(tensor.detach(), gap, alpha=self._share)
+                part.member.add_rows_(tensor.detach(), gap.to(tensor.dtype), alpha=self._share)
         if own:
             torch._foreach_add_(own, gaps, alpha=self._share)
         self._gaps = []

@@ -50,6 +50,17 @@ def test_array_whose_rows_are_united_already_is_left_alone():
     assert len(set(numbers(ledger, value).tolist())) == 2
 
 
+def test_array_with_elements_that_no_unit_owns_is_resolved_and_they_freeze_what_they_meet():
+    """Of positions relative to each other, say, where some of a row are padding."""
+    ledger = Ledger()
+    labels = ledger.fresh(6).view(2, 3).clone()
+    labels[0, 2] = NO_LABEL
+    classes = classes_of(Flow(ledger, {0: Value((2, 3), (Sheet(labels, zero=True),))}))
+    frozen = set(classes.reasons)
+    assert {int(classes.of_label[5])} <= frozen
+    assert len(set(classes.of_label.tolist())) < 6
+
+
 def test_two_arrays_are_resolved_until_both_hold():
     ledger = Ledger()
     first, second = joint(ledger, 4, 3), joint(ledger, 4, 3)

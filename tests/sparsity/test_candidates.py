@@ -1,5 +1,7 @@
 """What may be kept or left out: single weights of every kind of layer, and units of couplings."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -11,12 +13,12 @@ from compressor.sparsity.candidates import (
     FAINT,
     Units,
     Weights,
-    carriers,
     find_candidates,
     kept_norms,
     live_units,
     weight_names,
 )
+from compressor.sparsity.carriers import carriers, makers
 from compressor.structure import Structure
 
 NOTHING = Couplings(())
@@ -86,6 +88,11 @@ def test_single_weights_multiply_entry_by_entry():
     assert tensors["w"].tolist() == [[1, 0], [0, 4]]
 
 
+def units_of(members):
+    coupling = Coupling("c", 2, members)
+    return Units(coupling, makers(coupling), torch.device("cpu"))
+
+
 @pytest.fixture
 def flattened():
     """Two units: places 0-1 and 2-3 of a bias, rows of one filter, columns of another."""
@@ -98,7 +105,7 @@ def flattened():
     draw = torch.Generator().manual_seed(0)
     shapes = {"bias": (4,), "a": (2, 3), "b": (2, 3), "reader": (1, 2)}
     tensors = {name: torch.randn(shape, generator=draw) for name, shape in shapes.items()}
-    return Units(Coupling("c", 2, members), torch.device("cpu")), tensors
+    return units_of(members), tensors
 
 
 def test_the_dot_of_a_unit_sums_over_all_that_carries_it(flattened):
@@ -139,7 +146,7 @@ def test_a_dot_is_the_slope_of_the_loss_along_the_factor_of_a_unit(flattened):
 def test_a_tensor_with_two_members_of_one_coupling_is_multiplied_in_both():
     """As behind a concatenation of one layer with itself."""
     members = (member("w", 0, [[0], [1]], "filter"), member("w", 0, [[2], [3]], "filter"))
-    units = Units(Coupling("c", 2, members), torch.device("cpu"))
+    units = units_of(members)
     tensors = {"w": torch.ones(4, 2)}
     assert units.tensors == ("w",)
     assert units.dot(tensors, tensors).tolist() == [4.0, 4.0]
@@ -203,12 +210,19 @@ def test_a_unit_is_carried_by_its_norms_only_where_each_layer_has_one():
     shift = member("t", 0, rows(2), "shift")
     reader = member("r", 1, rows(2), "input")
 
-    def kinds(*members):
-        return [some.kind for some in carriers(Coupling("c", 2, (*members, reader)))]
+    def kinds(*members, norm):
+        coupling = Coupling("c", 2, (*members, reader))
+        return [some.kind for some in carriers(coupling, norm)]
 
-    assert kinds(filters[0], scale, shift) == ["scale", "shift"]
-    assert kinds(*filters, scale, shift) == ["filter", "filter", "scale", "shift"]
-    assert kinds(filters[0]) == ["filter"]
+    alone, mixing = nn.BatchNorm1d(2), nn.LayerNorm(2)
+    assert kinds(filters[0], scale, shift, norm=alone) == ["scale", "shift"]
+    assert kinds(*filters, scale, shift, norm=alone) == ["filter", "filter", "scale", "shift"]
+    assert kinds(filters[0], norm=alone) == ["filter"]
+    # A layer norm would still have what its filters make in its statistics.
+    assert kinds(filters[0], scale, shift, norm=mixing) == ["filter", "scale", "shift"]
+    nameless = nn.Sequential(nn.BatchNorm1d(2), nn.LayerNorm(2, elementwise_affine=False))
+    inside = replace(scale, tensor="0.weight")
+    assert kinds(filters[0], inside, shift, norm=nameless) == ["filter", "scale", "shift"]
 
 
 def test_a_faint_unit_tells_behind_a_relu_what_it_would_be_worth_and_a_zero_one_does_not():

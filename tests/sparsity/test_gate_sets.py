@@ -7,7 +7,8 @@ from torch.func import functional_call
 from compressor.couplings.coupling import Coupling, Couplings, Member
 from compressor.errors import TrainError
 from compressor.sparsity.base import Horizon
-from compressor.sparsity.candidates import carriers, weight_names
+from compressor.sparsity.candidates import weight_names
+from compressor.sparsity.carriers import carriers
 from compressor.sparsity.gate_functions import (
     first_alpha,
     first_beta,
@@ -27,11 +28,11 @@ def scalar(value):
     return torch.tensor(value, dtype=torch.float64, requires_grad=True)
 
 
-def units_shown(base, couplings, gates):
+def units_shown(base, couplings, model, gates):
     """Base values times gates, out of place, so that autograd goes through."""
     shown = dict(base)
     for coupling in couplings.free:
-        for member in carriers(coupling):
+        for member in carriers(coupling, model):
             tensor = shown[member.tensor]
             ones = torch.ones(tensor.shape[member.axis], dtype=torch.float64)
             spread = gates[coupling.name].repeat_interleave(member.index.shape[1])
@@ -101,7 +102,9 @@ def test_units_move_as_in_a_network_with_gates_in_autograd(
         pull = sum(quasi_norm(values, 0.5) for values in gates().values())
         return loss_of(model, shown, images) + 0.05 * pull
 
-    expected = descend(base, own, rates, lambda: units_shown(base, couplings, gates()), pulled)
+    expected = descend(
+        base, own, rates, lambda: units_shown(base, couplings, model, gates()), pulled
+    )
     settings = GatesSettings(form=form, flow=flow, strength=0.05, rate=0.5)
     found, method = trained(model, couplings, images, settings)
     assert close(found, expected)
@@ -160,7 +163,7 @@ def test_units_that_share_a_tensor_each_see_the_others_gates():
         base,
         own,
         rates,
-        lambda: units_shown(base, couplings, gates()),
+        lambda: units_shown(base, couplings, model, gates()),
         lambda shown: loss_of(model, shown, images),
     )
     settings = GatesSettings(form="independent", strength=0.0)

@@ -1,4 +1,3 @@
-import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,10 +18,9 @@ def test_epochs_have_equally_many_steps():
 
 
 def test_what_entered_earlier_ranks_higher_and_what_never_did_last():
-    norms = torch.tensor([0.5, 0.5, 0.5, 0.9])
+    norms = torch.tensor([0.5, 0.5, 0.5, 9.0])
     scores = ordered_scores(norms, torch.tensor([2, 0, 1, NEVER]), num_epochs=5)
     assert scores.argsort(descending=True).tolist() == [1, 2, 0, 3]
-    assert scores[3] == pytest.approx(0.9 - 5)
 
 
 def test_norms_decide_among_those_of_one_epoch_and_where_they_differ_by_more():

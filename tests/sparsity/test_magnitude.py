@@ -12,7 +12,8 @@ from compressor.couplings.coupling import Coupling, Couplings, Member, named_ten
 from compressor.couplings.trace import trace
 from compressor.errors import TrainError
 from compressor.sparsity.base import Horizon
-from compressor.sparsity.candidates import carriers, find_candidates, weight_names
+from compressor.sparsity.candidates import find_candidates, weight_names
+from compressor.sparsity.carriers import carriers
 from compressor.sparsity.holding import MOMENTUM
 from compressor.sparsity.magnitude import Magnitude, MagnitudeSettings, Timetable, choose
 from compressor.sparsity.masks import two_of_four
@@ -228,7 +229,7 @@ def test_units_on_the_schedule_give_nothing_and_rank_below_the_kept(residual):
     assert all(mask.any() for mask in structure.keep.values())
     tensors = named_tensors(run.model)
     for coupling in run.couplings.free:
-        norms = unit_norms(tensors, carriers(coupling))
+        norms = unit_norms(tensors, carriers(coupling, run.model))
         assert torch.equal(norms == 0, ~structure.keep[coupling.name])
 
 
