@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from compressor.couplings.coupling import Couplings, named_tensors
@@ -81,6 +81,15 @@ class GatesSettings(Settings):
     momentum: float = Field(default=0.9, ge=0, lt=1)
     """Of alpha and beta, which have no weight decay."""
 
+    @model_validator(mode="after")
+    def _pulls(self) -> "GatesSettings":
+        if self.level == "unit" and self.form == "competitive" and self.p == 1:
+            raise ValueError(
+                "form is competitive and p is 1: the sum of competitive gates is constant, so "
+                "nothing would pull; lower p, or take independent gates"
+            )
+        return self
+
 
 class Gates:
     """Holds the gates of one model beside its optimiser.
@@ -90,16 +99,6 @@ class Gates:
     """
 
     def __init__(self, settings: GatesSettings, horizon: Horizon) -> None:
-        """Make the method.
-
-        Raises:
-            TrainError: The regulariser is constant.
-        """
-        if settings.level == "unit" and settings.form == "competitive" and settings.p == 1:
-            raise TrainError(
-                "sparsity.form is competitive and sparsity.p is 1: the sum of competitive gates is "
-                "constant, so nothing would pull. Lower sparsity.p, or use independent gates."
-            )
         self._settings, self._horizon, self._step = settings, horizon, 0
         strength = STRENGTHS[settings.level] if settings.strength is None else settings.strength
         self._pull = Pull(strength, settings.p, settings.form, settings.flow)

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from compressor.couplings.coupling import Couplings, named_tensors
@@ -75,6 +75,20 @@ class ITOPSettings(Settings):
     """Share of the run after which masks stay: 0.75 in RigL, 1 in ITOP; 0 keeps the first masks."""
     gradient_batches: int = Field(default=1, ge=1)
     """Steps, the last before an update, over whose gradients growth averages."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "ITOPSettings":
+        if self.level == "unit" and self.distribution == "erk":
+            raise ValueError(
+                'distribution is "erk", which goes by the dimensions of weights, and level is '
+                '"unit"; take "uniform", or level "weight"'
+            )
+        if self.grow == "random" and self.gradient_batches > 1:
+            raise ValueError(
+                f"gradient_batches is {self.gradient_batches}, and grow is "
+                '"random", which looks at no gradient; leave it out, or take grow "gradient"'
+            )
+        return self
 
 
 class ITOP:
@@ -282,12 +296,7 @@ class ITOP:
 
 
 def _check(settings: ITOPSettings, interval: int) -> None:
-    if settings.level == "unit" and settings.distribution == "erk":
-        raise TrainError(
-            'sparsity.distribution is "erk", which goes by the dimensions of weights, and '
-            'sparsity.level is "unit". Use "uniform", or level "weight".'
-        )
-    if settings.gradient_batches > interval:
+    if settings.stop_share > 0 and settings.gradient_batches > interval:
         raise TrainError(
             f"sparsity.gradient_batches is {settings.gradient_batches} and updates follow each "
             f"other after {interval} steps. Lower it, or raise sparsity.interval."

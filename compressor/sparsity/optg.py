@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from compressor.couplings.coupling import Couplings, named_tensors
@@ -45,7 +45,7 @@ from compressor.sparsity.optg_masks import (
     sparsity_share,
     two_of_four_first,
 )
-from compressor.sparsity.optg_notices import check_density, floored, hasty
+from compressor.sparsity.optg_notices import floored, hasty
 from compressor.sparsity.optg_scored import Scored, mean_of, param_groups
 from compressor.sparsity.saved import check_method, saved_tensor
 from compressor.sparsity.schedules import late_share
@@ -60,6 +60,10 @@ NEGLIGIBLE = 1e-9
 What they would gain is below the last digit of what they gain later, and so small that its
 arithmetic is slow.
 """
+
+
+HALF = 0.5
+"""Density of two of four."""
 
 
 class OptGSettings(Settings):
@@ -83,17 +87,25 @@ class OptGSettings(Settings):
     """Share of each layer or coupling that stays in any case, at most ``density``; at least one
     candidate always does."""
 
+    @model_validator(mode="after")
+    def _fits_together(self) -> "OptGSettings":
+        if self.level == "2:4" and self.density != HALF:
+            raise ValueError(
+                f"density is {self.density:g}, and at level 2:4 a half stays; set it to 0.5, or "
+                'take level "weight"'
+            )
+        if self.floor_share > self.density:
+            raise ValueError(
+                f"floor_share is {self.floor_share:g}, above the density of {self.density:g} that "
+                "it would make impossible; lower it, or raise density"
+            )
+        return self
+
 
 class OptG:
     """Holds scores and masks of all candidates of one model beside its optimiser."""
 
     def __init__(self, settings: OptGSettings, horizon: Horizon) -> None:
-        """Start without candidates.
-
-        Raises:
-            TrainError: Density and level, or density and floor, contradict each other.
-        """
-        check_density(settings.level, settings.density, settings.floor_share)
         self._settings, self._horizon = settings, horizon
         self._step = self._epoch = 0
         self._scored: list[Scored] = []

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 from compressor.couplings.coupling import Couplings, mask_
@@ -306,7 +307,8 @@ def test_at_weight_level_units_rank_by_what_is_kept_of_them():
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("level", LEVELS)
 def test_a_resumed_run_is_the_run_that_never_stopped(level, optimizer, grow, tmp_path, same):
-    settings = every_step(level=level, grow=grow, interval=3, gradient_batches=2)
+    batches = {"gradient": 2, "random": 1}[grow]
+    settings = every_step(level=level, grow=grow, interval=3, gradient_batches=batches)
     straight = Run(settings, optimizer=optimizer).steps(0, 11).state()
     for stop in (2, 3, 5):
         save_state(tmp_path / str(stop), Run(settings, optimizer=optimizer).steps(0, stop).state())
@@ -414,8 +416,10 @@ def test_under_adamw_a_grown_weight_moves_no_farther_than_one_that_was_always_ke
 
 
 def test_settings_that_contradict_each_other_are_refused():
-    with pytest.raises(TrainError, match='distribution is "erk".*level is "unit"'):
-        ITOP(ITOPSettings(distribution="erk"), Horizon(10, 1.0, seed=0))
+    with pytest.raises(ValidationError, match='distribution is "erk".*level is "unit"'):
+        ITOPSettings(distribution="erk")
+    with pytest.raises(ValidationError, match='gradient_batches is 2, and grow is "random"'):
+        ITOPSettings(grow="random", gradient_batches=2)
     with pytest.raises(TrainError, match="gradient_batches is 5 and updates .* after 4 steps"):
         ITOP(ITOPSettings(interval=4, gradient_batches=5), Horizon(10, 1.0, seed=0))
 
