@@ -19,7 +19,7 @@ from compressor.train.loop import Surroundings
 from ..methods import CASES, case_id, eager
 
 WORKER = Path(__file__).with_name("worker.py")
-PATIENCE_SECONDS = 90
+PATIENCE_SECONDS = 300
 
 
 def start(order, **environment):
