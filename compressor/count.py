@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
-COUNTED = (
+WEIGHTED = (
     nn.Conv1d,
     nn.Conv2d,
     nn.Conv3d,
@@ -37,7 +37,7 @@ COUNTED = (
     nn.ConvTranspose3d,
     nn.Linear,
 )
-"""Layers whose MACs are those of their ``weight``."""
+"""Layers whose MACs, and whose single weights, are those of their ``weight``."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._running: list[tuple[str, bool]] = []
         self._names: dict[int, str] = {}
         for name, module in model.named_modules():
-            counted = isinstance(module, COUNTED)
+            counted = isinstance(module, WEIGHTED)
             module.register_forward_pre_hook(self._enter(name, counted))
             module.register_forward_hook(self._leave)
             for attribute, parameter in module.named_parameters(recurse=False):

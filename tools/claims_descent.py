@@ -1,12 +1,11 @@
 """E4: the augmented loss of DessiLBI falls at every step, with all images and no momentum."""
 
-import math
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
 import torch
-from claims_digits import digits
+from claims_digits import LAMBDA_ONE, digits
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -22,9 +21,6 @@ NUM_IMAGES, HIDDEN = 256, 32
 STEPS = 4000
 RUNS = ((1.0, 0.05), (5.0, 0.1))
 """nu and alpha of each run."""
-
-LAMBDA_ONE = math.sqrt(3.0)
-"""lambda = 1 in the units of the weights, as PyTorch's initialisation has norms of 1 / sqrt(3)."""
 
 TWINNED = "1.weight"
 """The hidden layer: its rows are the units."""

@@ -6,6 +6,7 @@ DessiLBI's units with the twin on the filters.
 """
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,10 @@ from compressor.train.settings import TrainSettings
 ROOT = Path(__file__).resolve().parent.parent
 WIDTHS = (16, 32, 64)
 EPOCHS, BATCH, RATE = 40, 64, 0.05
+
+LAMBDA_ONE = math.sqrt(3.0)
+"""The experiments have lambda = 1 in the units of the weights; the product's ``lam`` counts in mean
+initial norms, which PyTorch's initialisation makes 1 / sqrt(3), but for a few percent by chance."""
 
 Keep = dict[str, Tensor]
 """Which filters of each layer stay: bool, by coupling."""

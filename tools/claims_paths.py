@@ -1,7 +1,6 @@
 """Experiments on DessiLBI's path through the digits: E1, E2, E3 and E9."""
 
 import copy
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import torch
 from claims_digits import (
     EPOCHS,
+    LAMBDA_ONE,
     Keep,
     Run,
     accuracy,
@@ -35,10 +35,6 @@ from compressor.train.loop import Record, Surroundings
 Figures = dict[str, Any]
 
 NU = 5.0
-LAMBDA_ONE = math.sqrt(3.0)
-"""The experiments have lambda = 1 in the units of the weights; the product's ``lam`` counts in mean
-initial norms, which PyTorch's initialisation makes 1 / sqrt(3), but for a few percent by chance."""
-
 TICKET_SHARE, MOST_SHARE = 0.4, 0.6
 """Where the search is stopped: 40 to 60 % of the filters are in."""
 

@@ -127,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"--only {options.only} names no method with its level, as itop-weight does.")
     rows = [row_of(*case) for case in cases]
     about = {
-        "command": " ".join(["tools/methods.py", *(arguments or sys.argv[1:])]),
+        "command": " ".join([".venv/bin/python tools/methods.py", *(arguments or sys.argv[1:])]),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "versions": {name: metadata.version(name) for name in ("torch", "onnxruntime")},
     }

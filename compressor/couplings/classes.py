@@ -17,8 +17,11 @@ from torch import Tensor, fx
 
 from compressor.couplings.coupling import Coupling, Couplings, FrozenCoupling, Kind, Member
 from compressor.couplings.flow import Flow
-from compressor.couplings.ledger import Edges, Ledger
+from compressor.couplings.ledger import Edges, Ledger, pairs_once
 from compressor.couplings.sheets import NO_LABEL, Value, compact, first_along, varying
+
+PADDED = "they share rows with values that keep their width"
+"""Why a class is frozen that meets elements without label in an array of several ways to shrink."""
 
 Key = tuple[str, int]
 """An axis of a tensor."""
@@ -95,24 +98,18 @@ def _edges_to_rows(ledger: Ledger, numbers: Tensor, joint: Sequence[Tensor]) -> 
         # Of two as long the inner one: queries, keys and values stand side by side outside.
         longest = max(reversed(axes), key=lambda axis: labels.shape[axis])
         firsts = first_along(classes, [axis for axis in axes if axis != longest])
-        differs = classes != firsts
-        one, other = classes[differs], firsts[differs]
-        alone = torch.where(one == NO_LABEL, other, one)[(one == NO_LABEL) | (other == NO_LABEL)]
-        if len(alone):
-            frozen = torch.isin(numbers, alone)
-            ledger.freeze(frozen.nonzero().flatten(), f"they keep their width in {ledger.place}")
-        pairs = _each_once(one, other, len(numbers))
+        one, other = pairs_once(classes, firsts)
+        owned = (one != NO_LABEL) & (other != NO_LABEL)
+        ledger.freeze(_labels_of(numbers, torch.cat([one[~owned], other[~owned]])), PADDED)
         # Where only elements without label differ, nothing is left to unite.
-        edges += [pairs] if len(pairs[0]) else []
+        if len(different := (owned & (one != other)).nonzero().flatten()):
+            edges.append((one[different], other[different]))
     return edges
 
 
-def _each_once(one: Tensor, other: Tensor, count: int) -> Edges:
-    """The pairs of two arrays of classes below ``count``, each once; none without a class."""
-    both = (one != NO_LABEL) & (other != NO_LABEL)
-    # As one number each: rows of two take many times longer to sort.
-    pairs = torch.unique(one[both] * count + other[both])
-    return pairs // count, pairs % count
+def _labels_of(numbers: Tensor, classes: Tensor) -> Tensor:
+    """Labels of the given classes; of what is no class there are none."""
+    return torch.isin(numbers, classes).nonzero().flatten()
 
 
 def couplings_of(flow: Flow, classes: Classes) -> Couplings:

@@ -47,7 +47,7 @@ class Ledger:
 
         A label that meets an element without label is frozen: that element stays.
         """
-        one, other = _pairs(first, second)
+        one, other = pairs_once(first, second)
         for here, there in ((one, other), (other, one)):
             if len(alone := here[(here != NO_LABEL) & (there == NO_LABEL)]):
                 self.freeze(alone, f"they meet values that keep their width in {self.place}")
@@ -55,7 +55,7 @@ class Ledger:
 
     def attach(self, labels: Tensor, onto: Tensor) -> None:
         """As ``unite``, where elements without label are no harm: what reads them stays whole."""
-        self._join(*_pairs(labels, onto))
+        self._join(*pairs_once(labels, onto))
 
     def _join(self, one: Tensor, other: Tensor) -> None:
         both = (one != NO_LABEL) & (other != NO_LABEL) & (one != other)
@@ -113,8 +113,8 @@ class Ledger:
         return owned.name, owned.axis
 
 
-def _pairs(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """Labels at the same place of two arrays, each pair once."""
+def pairs_once(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Labels, or classes of them, at the same place of two arrays; each pair once."""
     small, other = compact(first), compact(second)
     shape = [max(sizes) for sizes in zip(small.shape, other.shape, strict=True)]
     one, two = small.expand(shape).flatten(), other.expand(shape).flatten()

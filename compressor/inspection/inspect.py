@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from compressor.count import COUNTED, layer_macs
+from compressor.count import WEIGHTED, layer_macs
 from compressor.couplings.coupling import Agreement, Coupling, Couplings, Engine
 from compressor.errors import BudgetError, CompressorError, CouplingError, ModelError
 from compressor.export.onnx import ExportSettings, export_onnx
@@ -201,7 +201,7 @@ def _unreached(
 
 
 def _why_unreached(layer: nn.Module, has_macs: bool) -> str:
-    if isinstance(layer, COUNTED) and not has_macs:
+    if isinstance(layer, WEIGHTED) and not has_macs:
         return "never used by the forward pass"
     return "only in couplings that are kept whole, or in none"
 

@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor, nn
 
+from compressor.count import WEIGHTED
 from compressor.couplings.coupling import (
     Coupling,
     Couplings,
@@ -21,22 +22,11 @@ from compressor.couplings.coupling import (
 from compressor.errors import TrainError
 from compressor.sparsity.carriers import carriers
 from compressor.sparsity.masks import has_groups
-from compressor.structure import Structure
+from compressor.structure import Granularity, Structure
 
 Level = Literal["unit", "filter", "weight", "2:4"]
 """What a method chooses: units of couplings, filters of single layers, single weights, or two of
 every four weights along the inputs."""
-
-WEIGHTED = (
-    nn.Conv1d,
-    nn.Conv2d,
-    nn.Conv3d,
-    nn.ConvTranspose1d,
-    nn.ConvTranspose2d,
-    nn.ConvTranspose3d,
-    nn.Linear,
-)
-"""Layers whose ``weight`` has single weights to choose from."""
 
 FAINT = 1e-10
 """Factor for the carriers of a left-out unit whose gradient is wanted, in place of zero.
@@ -46,6 +36,14 @@ this faint adds nothing to a sum that float32 or bfloat16 can tell, but the ReLU
 would for the whole unit. Much fainter ones make products that are subnormal, and slow on a CPU. In
 float16 it is zero again, and so is the gradient.
 """
+
+GRANULARITIES: dict[Level, Granularity] = {
+    "unit": "channel",
+    "filter": "weight",
+    "weight": "weight",
+    "2:4": "2:4",
+}
+"""What a structure of each level is made of: filters leave whole blocks of single weights."""
 
 IN_FOURS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 """Those whose weight has its inputs along axis 1, where two of every four may stay."""
@@ -154,16 +152,46 @@ def weight_names(
 def find_candidates(model: nn.Module, couplings: Couplings, level: Level) -> list[Candidates]:
     """All candidates of a network, at the level of units or of single weights.
 
-    Where two of four stay, they are the weights whose inputs divide by four.
+    Raises:
+        TrainError: At the level of weights, if there are none.
     """
     tensors = named_tensors(model)
     if level == "unit":
         device = next((value.device for value in tensors.values()), torch.device("cpu"))
         return [Units(c, carriers(c, model), device) for c in couplings.free]
+    return [Weights(name, tensors[name].shape) for name in chosen_weights(model, level)]
+
+
+def chosen_weights(model: nn.Module, level: Level) -> tuple[str, ...]:
+    """Names of the weights that a level other than ``unit`` chooses from.
+
+    At ``2:4`` those whose inputs divide by four, at the others all.
+
+    Raises:
+        TrainError: There is none, or one is computed.
+    """
+    tensors, names = named_tensors(model), weight_names(model)
     if level == "2:4":
-        shapes = {name: tensors[name].shape for name in weight_names(model, IN_FOURS)}
-        return [Weights(name, shape) for name, shape in shapes.items() if has_groups(shape)]
-    return [Weights(name, tensors[name].shape) for name in weight_names(model)]
+        in_fours = weight_names(model, IN_FOURS)
+        names = tuple(name for name in in_fours if has_groups(tensors[name].shape))
+    if not names:
+        raise TrainError(
+            f"No layer has weights for level {level} (for 2:4, inputs that divide by four). "
+            'Set sparsity.level to another, such as "unit".'
+        )
+    return names
+
+
+def whole_weights(model: nn.Module, level: Level) -> dict[str, Tensor]:
+    """Masks that keep everything, of the weights that a level does not choose from."""
+    if level == "unit":
+        return {}
+    tensors, chosen = named_tensors(model), chosen_weights(model, level)
+    return {
+        name: torch.ones(tensors[name].shape, dtype=torch.bool)
+        for name in weight_names(model)
+        if name not in chosen
+    }
 
 
 def live_units(couplings: Couplings, structure: Structure) -> Structure:

@@ -167,22 +167,6 @@ def most_explored(counts: Sequence[int], sizes: Sequence[int], shares: Sequence[
     return reached / sum(sizes) if sizes else 1.0
 
 
-def expected_explored(density: float, shares: Sequence[float]) -> float:
-    """R_s of one layer that grows at random, a just dropped candidate not at once.
-
-    ``1 - R_s = (1 - d) prod_i (1 - p_i d / (1 - d))``: each update tries an equal share of all that
-    is left out, tried before or not.
-
-    Args:
-        density: d, in (0, 1].
-        shares: Drop share p_i of each update, in [0, 1].
-    """
-    if density == 1:
-        return 1.0
-    odds = density / (1 - density)
-    return 1 - (1 - density) * math.prod(max(0.0, 1 - share * odds) for share in shares)
-
-
 class Layer:
     """The candidates of one weight or coupling, and which of them are kept.
 

@@ -26,10 +26,15 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from compressor.couplings.coupling import Couplings, named_tensors
-from compressor.errors import TrainError
 from compressor.settings import Settings
 from compressor.sparsity.base import Horizon
-from compressor.sparsity.candidates import Candidates, Tensors, find_candidates, kept_norms
+from compressor.sparsity.candidates import (
+    GRANULARITIES,
+    Candidates,
+    Tensors,
+    find_candidates,
+    kept_norms,
+)
 from compressor.sparsity.gate_functions import Flow, Form, Pull, quasi_norm
 from compressor.sparsity.gate_sets import (
     GateSet,
@@ -39,7 +44,7 @@ from compressor.sparsity.gate_sets import (
     introduce,
     share_of_threshold,
 )
-from compressor.sparsity.hooks import StepHooks
+from compressor.sparsity.hooks import StepHooks, groups_of
 from compressor.sparsity.saved import check_method, saved_tensor
 from compressor.sparsity.veil import Veil
 from compressor.structure import Path, Structure
@@ -115,9 +120,12 @@ class Gates:
         self._couplings, self._optimizer, self._tensors = couplings, optimizer, named_tensors(model)
         found = find_candidates(model, couplings, self._settings.level)
         names = dict.fromkeys(name for some in found for name in some.tensors)
-        self._veil = Veil({name: self._tensors[name] for name in names})
+        gated = {name: self._tensors[name] for name in names}
+        groups = groups_of(optimizer, gated, "Gates would multiply")
+        self._veil = Veil(gated)
         self._sets = [self._make(candidates) for candidates in found]
-        self._groups = [self._group(some) for some in found]
+        # Gates follow the learning rate of the first parameter that they multiply.
+        self._groups = [groups[some.tensors[0]] for some in found]
         introduce(self._sets)
         self._hooks = StepHooks(optimizer, self._before_step, self._after_step)
 
@@ -126,17 +134,6 @@ class Gates:
         if self._settings.level == "unit":
             return UnitGates(candidates, true, self._pull, momentum)
         return WeightGates(candidates.name, true, self._pull, momentum)
-
-    def _group(self, candidates: Candidates) -> int:
-        """Place of the optimiser's group whose learning rate the gates follow."""
-        gated = {id(self._tensors[name]) for name in candidates.tensors}
-        for place, group in enumerate(self._optimizer.param_groups):
-            if any(id(parameter) in gated for parameter in group["params"]):
-                return place
-        raise TrainError(
-            f"{candidates.name}: {', '.join(candidates.tensors)} would be gated and the optimiser "
-            "moves none of it. Give the optimiser all parameters of the model."
-        )
 
     def _before_step(self) -> None:
         self._step += 1
@@ -161,9 +158,8 @@ class Gates:
 
     def structure(self) -> Structure:
         """What is over its threshold."""
-        of_units = self._settings.level == "unit"
         kept = {gates.name: (gates.values() > 0).cpu() for gates in self._sets}
-        return Structure(kept, "channel" if of_units else "weight")
+        return Structure(kept, GRANULARITIES[self._settings.level])
 
     def path(self) -> Path:
         """Scores alone, above zero: of gates, or norms of what is kept of each unit.

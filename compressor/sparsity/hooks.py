@@ -1,9 +1,10 @@
 """A method's way into the optimiser's step."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from compressor.errors import TrainError
 
@@ -55,6 +56,33 @@ class StepHooks:
         for handle in self._handles:
             handle.remove()
         self._handles = []
+
+
+def groups_of(
+    optimizer: torch.optim.Optimizer, parameters: Mapping[str, Tensor], use: str
+) -> dict[str, int]:
+    """Place of the optimiser's group that each parameter is in, by name.
+
+    Args:
+        optimizer: The optimiser.
+        parameters: By name.
+        use: What is done with them, for the message; it goes on with the parameter's name.
+
+    Raises:
+        TrainError: The optimiser does not move one of them.
+    """
+    places = {
+        id(parameter): place
+        for place, group in enumerate(optimizer.param_groups)
+        for parameter in group["params"]
+    }
+    for name, parameter in parameters.items():
+        if id(parameter) not in places:
+            raise TrainError(
+                f"{use} {name}, which is not in the optimiser. Give the optimiser all parameters "
+                "of the model, or choose a level or method that leaves this one alone."
+            )
+    return {name: places[id(parameter)] for name, parameter in parameters.items()}
 
 
 def _closure(optimizer: torch.optim.Optimizer) -> TrainError:

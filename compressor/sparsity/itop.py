@@ -25,7 +25,7 @@ from compressor.couplings.coupling import Couplings, named_tensors
 from compressor.errors import TrainError
 from compressor.settings import Settings
 from compressor.sparsity.base import Horizon
-from compressor.sparsity.candidates import Weights, kept_norms, weight_names
+from compressor.sparsity.candidates import GRANULARITIES, find_candidates, kept_norms
 from compressor.sparsity.densities import (
     Layer,
     Schedule,
@@ -36,7 +36,7 @@ from compressor.sparsity.densities import (
     whole_counts,
 )
 from compressor.sparsity.holding import entry_factors, hold_
-from compressor.sparsity.hooks import StepHooks
+from compressor.sparsity.hooks import StepHooks, groups_of
 from compressor.sparsity.masks import keep_largest
 from compressor.sparsity.saved import check_method, saved_tensor
 from compressor.structure import Path, Structure
@@ -98,11 +98,15 @@ class ITOP:
         """Plan the updates of the run.
 
         Raises:
-            TrainError: Two settings contradict each other.
+            TrainError: Gradients of more steps are asked for than lie between two updates.
         """
         stop = int(settings.stop_share * horizon.num_steps)
         interval = settings.interval or default_interval(stop, PUBLISHED_UPDATES[settings.grow])
-        _check(settings, interval)
+        if settings.stop_share > 0 and settings.gradient_batches > interval:
+            raise TrainError(
+                f"sparsity.gradient_batches is {settings.gradient_batches}, and updates follow "
+                f"each other after {interval} steps. Lower it, or raise sparsity.interval."
+            )
         self._settings, self._horizon = settings, horizon
         self.schedule = Schedule(
             horizon.num_steps, stop, interval, settings.first_drop_share, settings.last_drop_share
@@ -118,22 +122,24 @@ class ITOP:
         """Draw masks, make what is left out zero, and hook the optimiser's step.
 
         Raises:
-            TrainError: The density leaves less than one candidate for each layer.
+            TrainError: The density leaves less than one candidate for each layer, or a parameter is
+                not in the optimiser.
         """
         self._model, self._optimizer, self._couplings = model, optimizer, couplings
         self._tensors = named_tensors(model)
         if self._settings.level == "unit":
             self._layers = [of_coupling(coupling, model) for coupling in couplings.free]
         else:
-            names = weight_names(model)
-            self._layers = [Layer(Weights(name, self._tensors[name].shape)) for name in names]
+            found = find_candidates(model, couplings, self._settings.level)
+            self._layers = [Layer(some) for some in found]
+        self._masked = {name: self._tensors[name] for x in self._layers for name in x.shown.tensors}
         counts = self._counts()
         # Before any weight is touched: an optimiser that does not fit is refused here.
+        groups_of(optimizer, self._masked, "ITOP would mask")
         self._hooks = StepHooks(optimizer, self._before_step, self._after_step)
         for layer, kept in zip(self._layers, counts, strict=True):
             mask = keep_largest(self._draw(layer), kept)
             layer.set(mask, explored=mask.clone())
-        self._masked = {name: self._tensors[name] for x in self._layers for name in x.shown.tensors}
         blind = (layer for layer in self._layers if layer.is_blind)
         self._born = {name: self._tensors[name].clone() for x in blind for name in x.shown.tensors}
         self._rebuild()
@@ -200,7 +206,7 @@ class ITOP:
     def structure(self) -> Structure:
         """The masks of now."""
         keep = {layer.name: layer.mask.to("cpu", copy=True) for layer in self._layers}
-        return Structure(keep, "channel" if self._settings.level == "unit" else "weight")
+        return Structure(keep, GRANULARITIES[self._settings.level])
 
     @torch.no_grad()
     def path(self) -> Path:
@@ -293,11 +299,3 @@ class ITOP:
         self._generator.set_state(state["generator"].cpu())
         self._step = state["step"]
         self._rebuild()
-
-
-def _check(settings: ITOPSettings, interval: int) -> None:
-    if settings.stop_share > 0 and settings.gradient_batches > interval:
-        raise TrainError(
-            f"sparsity.gradient_batches is {settings.gradient_batches} and updates follow each "
-            f"other after {interval} steps. Lower it, or raise sparsity.interval."
-        )

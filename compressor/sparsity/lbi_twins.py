@@ -1,20 +1,21 @@
 """Which twins a network has at each level, and which of them move together."""
 
 import math
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from compressor.count import WEIGHTED
 from compressor.couplings.coupling import Coupling, Couplings, Member, first_names
 from compressor.errors import TrainError
-from compressor.sparsity.candidates import IN_FOURS, WEIGHTED, Level, weight_names
+from compressor.sparsity.candidates import Level, chosen_weights
+from compressor.sparsity.hooks import groups_of
 from compressor.sparsity.lbi_groups import GroupTwins
 from compressor.sparsity.lbi_parts import CONVOLUTIONS, Part, filter_part, unit_part, weight_part
 from compressor.sparsity.lbi_weights import WeightTwins
-from compressor.sparsity.masks import has_groups
 from compressor.sparsity.twin import Twin, Twins
 
 Carrier = Literal["auto", "norm-scale", "filter"]
@@ -78,31 +79,12 @@ def layer_parts(
         TrainError: There is no such weight, or one is computed.
     """
     parts: dict[str, tuple[Part, ...]] = {}
-    names = weight_names(model, IN_FOURS if level == "2:4" else WEIGHTED)
     layers = _weighted_layers(model)
-    for name in names:
-        weight = tensors[name]
-        if level == "filter" and isinstance(layers[name], CONVOLUTIONS):
-            parts[name] = (filter_part(layers[name], name, weight),)
-        elif level != "2:4" or has_groups(weight.shape):
-            parts[name] = (weight_part(name, weight),)
-    if not parts:
-        raise TrainError(
-            f"No layer has weights for level {level} (for 2:4, inputs that divide by four). "
-            'Set sparsity.level to another, such as "unit".'
-        )
+    for name in chosen_weights(model, level):
+        by_filter = level == "filter" and isinstance(layers[name], CONVOLUTIONS)
+        part = filter_part(layers[name], name, tensors[name]) if by_filter else None
+        parts[name] = (part or weight_part(name, tensors[name]),)
     return parts
-
-
-def whole_weights(
-    model: nn.Module, tensors: Mapping[str, Tensor], chosen: Container[str]
-) -> dict[str, Tensor]:
-    """Masks that keep everything, of the weights that are not among the ``chosen``."""
-    return {
-        name: torch.ones(tensors[name].shape, dtype=torch.bool)
-        for name in weight_names(model)
-        if name not in chosen
-    }
 
 
 def _weighted_layers(model: nn.Module) -> dict[str, nn.Module]:
@@ -154,15 +136,14 @@ def join(
     Raises:
         TrainError: A parameter is not in the optimiser.
     """
-    places = {
-        id(parameter): place
-        for place, group in enumerate(optimizer.param_groups)
-        for parameter in group["params"]
-    }
     together: dict[tuple[int, bool, torch.device, torch.dtype], list[Twin]] = {}
     for some in fresh:
         first = tensors[some.twin.parts[0].tensor]
-        place = _place(some.twin, places, tensors)
+        named = {part.tensor: tensors[part.tensor] for part in some.twin.parts}
+        # Where the parts lie in several groups the step size is that of the first one's.
+        place, *_ = groups_of(
+            optimizer, named, f"{some.twin.name}: its twin is carried by"
+        ).values()
         key = (place, some.single, first.device, first.dtype)
         together.setdefault(key, []).append(some.twin)
     return [
@@ -174,17 +155,3 @@ def join(
         )
         for (place, single, _, _), twins in together.items()
     ]
-
-
-def _place(twin: Twin, places: Mapping[int, int], tensors: Mapping[str, Tensor]) -> int:
-    """Place of the optimiser's group whose learning rate is the step size of the twin.
-
-    Where its parts lie in several groups it is that of the first part.
-    """
-    for part in twin.parts:
-        if id(tensors[part.tensor]) not in places:
-            raise TrainError(
-                f"{twin.name}: {part.tensor} carries its twin and is not in the optimiser. "
-                "Give the optimiser all parameters of the model."
-            )
-    return places[id(tensors[twin.parts[0].tensor])]

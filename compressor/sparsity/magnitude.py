@@ -18,26 +18,24 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from compressor.couplings.coupling import Couplings, named_tensors, unit_norms
-from compressor.errors import TrainError
 from compressor.settings import Settings
 from compressor.sparsity.base import Horizon
-from compressor.sparsity.candidates import find_candidates, kept_norms, weight_names
+from compressor.sparsity.candidates import (
+    GRANULARITIES,
+    find_candidates,
+    kept_norms,
+    whole_weights,
+)
 from compressor.sparsity.holding import entry_factors, hold_
-from compressor.sparsity.hooks import StepHooks
-from compressor.sparsity.masks import keep_largest, keep_largest_of_all, two_of_four
+from compressor.sparsity.hooks import StepHooks, groups_of
+from compressor.sparsity.masks import HALF, Ranking, keep_best, two_of_four
 from compressor.sparsity.saved import check_method, saved_tensor
 from compressor.sparsity.schedules import cubic_density
 from compressor.sparsity.whole import WholeNetwork
-from compressor.structure import Granularity, Path, Structure
+from compressor.structure import Path, Structure
 
-Ranking = Literal["global", "layer"]
-
-GRANULARITY: dict[str, Granularity] = {"unit": "channel", "weight": "weight", "2:4": "2:4"}
 NUM_UPDATES = 50
 """Updates of the masks in one cubic schedule, where no interval is given."""
-
-HALF = 0.5
-"""Density of two of four."""
 
 LEFT_OUT = 1e-3
 """A unit that is left out ranks below this share of the lowest kept one, after any normalising."""
@@ -87,7 +85,10 @@ class MagnitudeSettings(Settings):
                 "one shot of units is cut by the budget of strip; leave it out"
             )
         if self.begin_share >= self.end_share:
-            raise ValueError(f"begin_share = {self.begin_share} is not below {self.end_share}")
+            raise ValueError(
+                f"begin_share = {self.begin_share} is not below end_share = {self.end_share}; "
+                "lower it"
+            )
         if idle := self._idle():
             raise ValueError(f"{', '.join(idle)} have no effect at {where}; leave them out")
         return self
@@ -133,27 +134,6 @@ class Timetable:
         return cubic_density(min(max(done, 0.0), 1.0), self.density)
 
 
-def choose(
-    scores: Mapping[str, Tensor], floors: Mapping[str, int], density: float, ranking: Ranking
-) -> dict[str, Tensor]:
-    """Masks of the largest scores, as many as ``density`` says or the floors need.
-
-    Args:
-        scores: By name, any shapes; for ``global`` comparable with each other.
-        floors: How many each name keeps at least.
-        density: Share kept, in [0, 1], of all together or of each.
-        ranking: Whether all scores compete, or only those of one name.
-    """
-    if ranking == "layer":
-        return {
-            name: keep_largest(some, max(floors[name], round(density * some.numel())))
-            for name, some in scores.items()
-        }
-    num_kept = round(density * sum(some.numel() for some in scores.values()))
-    masks = keep_largest_of_all(list(scores.values()), num_kept, [floors[name] for name in scores])
-    return dict(zip(scores, masks, strict=True))
-
-
 class Magnitude(WholeNetwork):
     """A unit ranks by the 2-norm of its filters in all producing layers, a weight by its size."""
 
@@ -176,18 +156,15 @@ class Magnitude(WholeNetwork):
         super().attach(model, optimizer, couplings)
         self._optimizer, self._tensors = optimizer, named_tensors(model)
         self._candidates = find_candidates(model, couplings, self._settings.level)
-        if not self._candidates and self.level != "unit":
-            raise TrainError(
-                f"No layer has weights for level {self.level} (for 2:4, inputs that divide by "
-                'four). Set sparsity.level to another, such as "unit".'
-            )
-        if self.level == "2:4":
-            names = set(weight_names(model)) - {some.name for some in self._candidates}
-            self._whole = {n: torch.ones(self._tensors[n].shape).bool() for n in sorted(names)}
+        self._whole = whole_weights(model, self._settings.level)
         if self._cubic or self.level == "unit":
             every = self._magnitudes().items()
             self._kept = {name: torch.ones_like(m, dtype=torch.bool) for name, m in every}
         if self._cubic:
+            masked = {
+                name: self._tensors[name] for some in self._candidates for name in some.tensors
+            }
+            groups_of(optimizer, masked, "magnitude would mask")
             self._hooks = StepHooks(optimizer, before=lambda: None, after=self._after_step)
 
     def _after_step(self) -> None:
@@ -203,12 +180,13 @@ class Magnitude(WholeNetwork):
         scores = self._magnitudes()
         if self._kept is not None:
             scores = {n: s.masked_fill(~self._kept[n], -torch.inf) for n, s in scores.items()}
-        floors = dict.fromkeys(scores, 1)
+        floors = [1] * len(scores)
         if self.level == "2:4":
             # The pattern stays in any case; on the way to it so do the largest of the rest.
             scores = {n: s.masked_fill(two_of_four(s), torch.inf) for n, s in scores.items()}
-            floors = {name: score.numel() // 2 for name, score in scores.items()}
-        return choose(scores, floors, density, self._settings.ranking)
+            floors = [score.numel() // 2 for score in scores.values()]
+        masks = keep_best(list(scores.values()), density, floors, self._settings.ranking)
+        return dict(zip(scores, masks, strict=True))
 
     def _magnitudes(self) -> dict[str, Tensor]:
         if self.level != "unit":
@@ -224,7 +202,7 @@ class Magnitude(WholeNetwork):
         """What is kept now; for one shot of weights, what would be if the run ended now."""
         kept = self._chosen(self._table.density) if self._kept is None else self._kept
         keep = {name: mask.cpu() for name, mask in kept.items()}
-        return Structure({**self._whole, **keep}, GRANULARITY[self.level])
+        return Structure({**self._whole, **keep}, GRANULARITIES[self._settings.level])
 
     def path(self) -> Path:
         """Scores of now: norms of units, or of what is kept of them; kept units come first."""
@@ -250,8 +228,8 @@ class Magnitude(WholeNetwork):
         asked = table.density * sum(some.shape.numel() for some in self._candidates)
         if self._settings.density and asked < (floor := len(self._candidates)):
             notices.append(
-                f"sparsity.density {table.density:g} asks for {asked:.1f} of all, but one in each "
-                f"of {floor} places always stays. Raise it."
+                f"sparsity.density {table.density:g} asks for {asked:.1f} of all candidates, but "
+                f"one of each of {floor} layers or couplings always stays. Raise it."
             )
         return notices
 

@@ -1,12 +1,19 @@
 """Which entries to keep, as pure functions of scores: exact counts, and ties in a fixed order."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 GROUP, KEPT_OF_GROUP = 4, 2
 """Of so many neighbouring weights so many stay: the pattern that sparse tensor cores read."""
+
+HALF = KEPT_OF_GROUP / GROUP
+"""Density of two of four."""
+
+Ranking = Literal["global", "layer"]
+"""Whether candidates compete over the whole network, or within their tensor or coupling."""
 
 
 def keep_largest(scores: Tensor, num_kept: int, sizes: Tensor | None = None) -> Tensor:
@@ -68,6 +75,32 @@ def keep_largest_of_all(
     mask = keep_largest(flat, max(num_kept, sum(floors)), together)
     parts = torch.split(mask, [some.numel() for some in scores])
     return [part.view(some.shape) for part, some in zip(parts, scores, strict=True)]
+
+
+def keep_best(
+    scores: Sequence[Tensor],
+    density: float,
+    floors: Sequence[int],
+    ranking: Ranking,
+    sizes: Sequence[Tensor] | None = None,
+) -> list[Tensor]:
+    """Masks of the share ``density`` of largest scores; no tensor falls below its floor.
+
+    Args:
+        scores: One tensor for each layer, any shapes; for ``global`` comparable with each other.
+        density: Share kept, in [0, 1], of all together or of each.
+        floors: How many each tensor keeps at least.
+        ranking: Whether all scores compete, or only those of one tensor.
+        sizes: Order equal scores, as in ``keep_largest``.
+    """
+    if ranking == "global":
+        total = sum(some.numel() for some in scores)
+        return keep_largest_of_all(scores, round(density * total), floors, sizes)
+    ties = [None] * len(scores) if sizes is None else sizes
+    return [
+        keep_largest(some, max(floor, round(density * some.numel())), size)
+        for some, floor, size in zip(scores, floors, ties, strict=True)
+    ]
 
 
 def has_groups(shape: Sequence[int]) -> bool:

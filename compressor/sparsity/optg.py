@@ -30,29 +30,27 @@ from compressor.settings import Settings
 from compressor.sparsity.base import Horizon
 from compressor.sparsity.candidates import (
     FAINT,
+    GRANULARITIES,
     Candidates,
     Tensors,
     find_candidates,
     kept_norms,
-    weight_names,
+    whole_weights,
 )
-from compressor.sparsity.hooks import StepHooks
+from compressor.sparsity.hooks import StepHooks, groups_of
+from compressor.sparsity.masks import HALF, Ranking, keep_best
 from compressor.sparsity.optg_masks import (
-    Ranking,
-    keep_best,
     last_mask,
     ranks,
     sparsity_share,
     two_of_four_first,
 )
 from compressor.sparsity.optg_notices import floored, hasty
-from compressor.sparsity.optg_scored import Scored, mean_of, param_groups
+from compressor.sparsity.optg_scored import Scored, mean_of
 from compressor.sparsity.saved import check_method, saved_tensor
 from compressor.sparsity.schedules import late_share
 from compressor.sparsity.veil import Veil
-from compressor.structure import Granularity, Path, Structure
-
-GRANULARITY: dict[str, Granularity] = {"unit": "channel", "weight": "weight", "2:4": "2:4"}
+from compressor.structure import Path, Structure
 
 NEGLIGIBLE = 1e-9
 """Scores rest while their rate is this share of the optimiser's or less.
@@ -60,10 +58,6 @@ NEGLIGIBLE = 1e-9
 What they would gain is below the last digit of what they gain later, and so small that its
 arithmetic is slow.
 """
-
-
-HALF = 0.5
-"""Density of two of four."""
 
 
 class OptGSettings(Settings):
@@ -123,15 +117,10 @@ class OptG:
         found = find_candidates(model, couplings, self._settings.level)
         names = dict.fromkeys(name for candidates in found for name in candidates.tensors)
         self._parameters = {name: self._tensors[name] for name in names}
-        groups = param_groups(optimizer, self._parameters)
+        groups = groups_of(optimizer, self._parameters, "OptG would mask")
         self._veil = Veil(self._parameters)
         self._scored = [self._fresh(some, groups[some.tensors[0]]) for some in found]
-        of_weights = () if self._settings.level == "unit" else weight_names(model)
-        self._whole = {
-            name: torch.ones(self._tensors[name].shape, dtype=torch.bool)
-            for name in of_weights
-            if name not in self._parameters
-        }
+        self._whole = whole_weights(model, self._settings.level)
         self._hooks: StepHooks | None = StepHooks(optimizer, self._before_step, self._after_step)
 
     def _fresh(self, candidates: Candidates, group: int) -> Scored:
@@ -185,7 +174,8 @@ class OptG:
         if settings.level == "2:4":
             scores = [two_of_four_first(s, size) for s, size in zip(scores, sizes, strict=True)]
         density = 1 - (1 - settings.density) * share
-        masks = keep_best(scores, sizes, density, settings.ranking, settings.floor_share)
+        floors = [max(1, round(settings.floor_share * some.numel())) for some in scores]
+        masks = keep_best(scores, density, floors, settings.ranking, sizes)
         for some, mask in zip(self._scored, masks, strict=True):
             some.keep(mask)
 
@@ -209,7 +199,7 @@ class OptG:
     def _chosen(self) -> Structure:
         """The masks of all candidates."""
         keep = {some.candidates.name: some.kept.bool().cpu() for some in self._scored}
-        return Structure(keep, GRANULARITY[self._settings.level])
+        return Structure(keep, GRANULARITIES[self._settings.level])
 
     def path(self) -> Path:
         """Units in the order of their scores, those that are kept before those left out.

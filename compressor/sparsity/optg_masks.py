@@ -1,16 +1,12 @@
 """When and what OptG leaves out, as pure functions of epochs and scores."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from compressor.sparsity.masks import keep_largest, keep_largest_of_all, two_of_four
+from compressor.sparsity.masks import two_of_four
 from compressor.sparsity.schedules import late_share
-
-Ranking = Literal["global", "layer"]
-"""Whether candidates compete over the whole network, or within their tensor or coupling."""
 
 
 def last_mask(num_epochs: int) -> int:
@@ -40,34 +36,6 @@ def largest_jump(num_epochs: int, steepness: float) -> float:
         sparsity_share(epoch, num_epochs, steepness) for epoch in range(last_mask(num_epochs) + 1)
     ]
     return max(after - before for before, after in zip(shares, shares[1:], strict=False))
-
-
-def keep_best(
-    scores: Sequence[Tensor],
-    sizes: Sequence[Tensor],
-    density: float,
-    ranking: Ranking,
-    floor_share: float,
-) -> list[Tensor]:
-    """Masks of the share ``density`` of largest scores; no tensor falls below its floor.
-
-    Among equal scores, such as those of candidates that no gradient has reached, the larger stay.
-
-    Args:
-        scores: One tensor for each layer, no NaN.
-        sizes: As ``scores``.
-        density: Share kept, in [0, 1].
-        ranking: Of all layers together, or of each by itself.
-        floor_share: Share of each layer that it keeps at least; one candidate in any case.
-    """
-    floors = [max(1, round(floor_share * some.numel())) for some in scores]
-    if ranking == "global":
-        total = sum(some.numel() for some in scores)
-        return keep_largest_of_all(scores, round(density * total), floors, sizes)
-    return [
-        keep_largest(some, max(round(density * some.numel()), floor), size)
-        for some, size, floor in zip(scores, sizes, floors, strict=True)
-    ]
 
 
 def two_of_four_first(scores: Tensor, sizes: Tensor) -> Tensor:

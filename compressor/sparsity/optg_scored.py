@@ -1,12 +1,11 @@
 """What OptG keeps beside each weight or coupling: scores, their momenta and masks."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from compressor.errors import TrainError
 from compressor.sparsity.candidates import Candidates, Tensors
 
 
@@ -45,24 +44,6 @@ class Scored:
         """Take a new mask."""
         self.kept.copy_(mask)
         torch.clamp(self.kept, min=self.faint, out=self.shown)
-
-
-def param_groups(
-    optimizer: torch.optim.Optimizer, parameters: Mapping[str, Tensor]
-) -> dict[str, int]:
-    """Place of the optimiser's group that each parameter is in, by name."""
-    places = {
-        id(parameter): place
-        for place, group in enumerate(optimizer.param_groups)
-        for parameter in group["params"]
-    }
-    for name, parameter in parameters.items():
-        if id(parameter) not in places:
-            raise TrainError(
-                f"{name} would be masked and is not in the optimiser. "
-                "Give the optimiser all parameters of the model."
-            )
-    return {name: places[id(parameter)] for name, parameter in parameters.items()}
 
 
 def mean_of(parts: Iterable[Tensor]) -> float:

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from compressor.couplings.coupling import Coupling, Couplings, named_tensors, unit_norms
 from compressor.errors import TrainError
 from compressor.sparsity.base import Horizon
-from compressor.sparsity.candidates import kept_norms
+from compressor.sparsity.candidates import GRANULARITIES, kept_norms, whole_weights
 from compressor.sparsity.hooks import StepHooks
 from compressor.sparsity.lbi_choice import (
     keep_share,
@@ -53,12 +53,11 @@ from compressor.sparsity.lbi_twins import (
     join,
     layer_parts,
     unit_parts,
-    whole_weights,
 )
 from compressor.sparsity.masks import two_of_four
 from compressor.sparsity.saved import check_method
 from compressor.sparsity.twin import Twins
-from compressor.structure import Granularity, Path, Structure, UnitPath
+from compressor.structure import Path, Structure, UnitPath
 
 __all__ = ["SplitLBI", "SplitLBISettings"]
 
@@ -111,11 +110,11 @@ class SplitLBI:
 
     def _fresh(self, model: nn.Module) -> list[Fresh]:
         settings = self._settings
+        self._whole = whole_weights(model, settings.level)
         if settings.level == "unit":
             parts = unit_parts(self._couplings, self._tensors, settings.twin)
         else:
             parts = layer_parts(model, self._tensors, settings.level)
-            self._whole = whole_weights(model, self._tensors, parts)
         return [
             fresh_twin(name, some, self._tensors, settings.lam, settings.group_weight)
             for name, some in parts.items()
@@ -164,9 +163,8 @@ class SplitLBI:
 
     def structure(self) -> Structure:
         """What the rule keeps; at every level but ``unit`` at least one group of each layer."""
-        granularity: Mapping[str, Granularity] = {"unit": "channel", "2:4": "2:4"}
         keep = {name: self._kept(name, twins) for name, twins in self._twins.items()}
-        return Structure({**self._whole, **keep}, granularity.get(self._settings.level, "weight"))
+        return Structure({**self._whole, **keep}, GRANULARITIES[self._settings.level])
 
     def _kept(self, name: str, twins: Twins) -> Tensor:
         settings = self._settings

@@ -16,23 +16,6 @@ from compressor.errors import TrainError
 from compressor.sparsity.lbi_parts import Part
 
 
-def augmented_loss(
-    loss: Tensor, weights: Sequence[Tensor], gammas: Sequence[Tensor], nu: float
-) -> Tensor:
-    """What Split LBI descends on: ``L(W) + ||W - Gamma||^2 / (2 nu)``.
-
-    Without momentum and weight decay, on the whole data and at a safe step it never rises.
-
-    Args:
-        loss: L(W), a scalar.
-        weights: W of each twin.
-        gammas: Gamma of each, same shapes.
-        nu: > 0.
-    """
-    gaps = [(w - gamma).square().sum() for w, gamma in zip(weights, gammas, strict=True)]
-    return loss + torch.stack(gaps).sum() / (2 * nu) if gaps else loss
-
-
 @dataclass(frozen=True)
 class Twin:
     """The twin of one coupling, or of one parameter.

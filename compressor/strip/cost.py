@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from torch import Tensor, nn
 
-from compressor.count import COUNTED
+from compressor.count import WEIGHTED
 from compressor.couplings.coupling import Coupling, Couplings
 from compressor.strip.table import Ints, Piece, Table
 
@@ -43,7 +43,7 @@ class Cost:
         first_name = {id(parameter): name for name, parameter in parameters.items()}
         weights: dict[str, Tensor] = dict(model.named_parameters(remove_duplicate=False))
         for name, layer in model.named_modules():
-            if isinstance(layer, COUNTED):
+            if isinstance(layer, WEIGHTED):
                 weights[name] = layer.weight
         per_entry: dict[str, float] = defaultdict(float)
         products: dict[str, tuple[int, float]] = {}

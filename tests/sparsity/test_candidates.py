@@ -13,10 +13,12 @@ from compressor.sparsity.candidates import (
     FAINT,
     Units,
     Weights,
+    chosen_weights,
     find_candidates,
     kept_norms,
     live_units,
     weight_names,
+    whole_weights,
 )
 from compressor.sparsity.carriers import carriers, makers
 from compressor.structure import Structure
@@ -59,9 +61,20 @@ def test_every_weight_of_every_kind_of_layer_is_a_candidate(layer):
 
 @pytest.mark.parametrize("layer", LAYERS, ids=str)
 def test_two_of_four_are_chosen_where_the_inputs_lie_along_axis_1_in_fours(layer):
-    found = find_candidates(nn.Sequential(layer), NOTHING, "2:4")
+    model = nn.Sequential(layer, nn.Linear(4, 1))
     transposed = isinstance(layer, nn.modules.conv._ConvTransposeNd)
-    assert len(found) == (not transposed and layer.weight.shape[1] % 4 == 0)
+    in_fours = not transposed and layer.weight.shape[1] % 4 == 0
+    chosen = {some.name for some in find_candidates(model, NOTHING, "2:4")}
+    assert chosen == ({"0.weight", "1.weight"} if in_fours else {"1.weight"})
+    whole = whole_weights(model, "2:4")
+    assert set(whole) == {"0.weight", "1.weight"} - chosen
+    assert all(mask.all() for mask in whole.values())
+
+
+@pytest.mark.parametrize("level", ["filter", "weight", "2:4"])
+def test_a_network_without_weights_to_choose_from_is_refused(level):
+    with pytest.raises(TrainError, match=f"No layer has weights for level {level} "):
+        chosen_weights(nn.BatchNorm2d(4), level)
 
 
 def test_norms_and_biases_are_no_weights_and_a_shared_weight_is_one():

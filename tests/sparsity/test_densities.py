@@ -14,12 +14,13 @@ from compressor.sparsity.densities import (
     Schedule,
     default_interval,
     erdos_renyi,
-    expected_explored,
     most_explored,
     num_exchanged,
     of_coupling,
     whole_counts,
 )
+
+from .formulas import expected_explored
 
 SHAPES = st.lists(
     st.lists(st.integers(1, 20), min_size=1, max_size=5).map(tuple), min_size=1, max_size=8

@@ -207,5 +207,7 @@ def test_a_pull_that_is_constant_is_refused():
 def test_gates_of_frozen_parameters_are_refused():
     run = Setup()
     optimizer = torch.optim.SGD(run.model[2].parameters(), lr=0.1)
-    with pytest.raises(TrainError, match=r"hidden: 0\.weight, 0\.bias would be gated"):
+    with pytest.raises(
+        TrainError, match=r"Gates would multiply 0\.weight, which is not in the optimiser"
+    ):
         Gates(GatesSettings(), Horizon(1, 1.0, seed=0)).attach(run.model, optimizer, run.couplings)

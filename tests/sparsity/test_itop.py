@@ -10,11 +10,12 @@ from compressor.couplings.index_flow import index_flow
 from compressor.couplings.trace import trace
 from compressor.errors import TrainError
 from compressor.sparsity.base import Horizon
-from compressor.sparsity.densities import expected_explored
 from compressor.sparsity.itop import ITOP, ITOPSettings
 from compressor.strip.certificate import certify
 from compressor.train.checkpoint import load_state, save_state
 from compressor.train.loop import Surroundings, train
+
+from .formulas import expected_explored
 
 LEVELS = ["unit", "weight"]
 OPTIMIZERS = {
@@ -420,7 +421,7 @@ def test_settings_that_contradict_each_other_are_refused():
         ITOPSettings(distribution="erk")
     with pytest.raises(ValidationError, match='gradient_batches is 2, and grow is "random"'):
         ITOPSettings(grow="random", gradient_batches=2)
-    with pytest.raises(TrainError, match="gradient_batches is 5 and updates .* after 4 steps"):
+    with pytest.raises(TrainError, match="gradient_batches is 5, and updates .* after 4 steps"):
         ITOP(ITOPSettings(interval=4, gradient_batches=5), Horizon(10, 1.0, seed=0))
 
 

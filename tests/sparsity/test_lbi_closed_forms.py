@@ -10,7 +10,8 @@ from compressor.couplings.coupling import Coupling, Couplings, Member
 from compressor.sparsity.base import Horizon
 from compressor.sparsity.prox import soft_threshold
 from compressor.sparsity.split_lbi import SplitLBI, SplitLBISettings
-from compressor.sparsity.twin import augmented_loss
+
+from .formulas import augmented_loss
 
 LONG = Horizon(num_steps=10_000, path_time=1000.0, seed=0)
 NO_COUPLINGS = Couplings(())

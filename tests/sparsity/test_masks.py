@@ -5,7 +5,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compressor.sparsity.masks import has_groups, keep_largest, keep_largest_of_all, two_of_four
+from compressor.sparsity.masks import (
+    has_groups,
+    keep_best,
+    keep_largest,
+    keep_largest_of_all,
+    two_of_four,
+)
 
 FEW_VALUES = st.lists(st.sampled_from([-1.0, 0.0, 0.0, 1.0, 2.0]), min_size=1, max_size=12)
 
@@ -120,3 +126,23 @@ def test_the_two_best_of_every_four_inputs_stay(seed, shape):
 
 def test_of_four_equal_scores_the_first_two_stay():
     assert two_of_four(torch.zeros(1, 4)).tolist() == [[True, True, False, False]]
+
+
+def test_a_global_ranking_keeps_the_largest_of_all_and_the_floor_of_each():
+    scores = [torch.tensor([9.0, 8.0, 7.0, 6.0]), torch.tensor([1.0, 2.0])]
+    first, second = keep_best(scores, 0.5, [1, 1], "global")
+    assert first.tolist() == [True, True, False, False]
+    assert second.tolist() == [False, True]
+
+
+def test_a_ranking_by_layer_keeps_the_same_share_of_each_and_its_floor():
+    scores = [torch.tensor([9.0, 8.0, 7.0, 6.0]), torch.tensor([1.0, 2.0])]
+    assert [int(mask.sum()) for mask in keep_best(scores, 0.5, [1, 1], "layer")] == [2, 1]
+    assert [int(mask.sum()) for mask in keep_best(scores, 0.01, [1, 2], "layer")] == [1, 2]
+
+
+def test_in_both_rankings_the_larger_of_equal_scores_stay():
+    sizes = [torch.tensor([3.0, 1.0, 4.0, 2.0])]
+    for ranking in ("global", "layer"):
+        (mask,) = keep_best([torch.zeros(4)], 0.5, [1], ranking, sizes)
+        assert mask.tolist() == [True, False, True, False]

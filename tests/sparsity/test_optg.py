@@ -14,7 +14,6 @@ from compressor.errors import TrainError
 from compressor.sparsity.base import Horizon
 from compressor.sparsity.optg import OptG, OptGSettings
 from compressor.sparsity.optg_masks import (
-    keep_best,
     largest_jump,
     ranks,
     sparsity_share,
@@ -297,7 +296,6 @@ def test_ranks_put_scores_before_sizes_and_sizes_before_places():
 
 def test_of_weights_that_no_gradient_has_reached_the_larger_stay():
     sizes = [torch.tensor([3.0, 1.0, 4.0, 2.0])]
-    assert keep_best([torch.zeros(4)], sizes, 0.5, "global", 0.0)[0].tolist() == [1, 0, 1, 0]
     assert two_of_four_first(torch.zeros(1, 4), sizes[0].view(1, 4)).isinf().tolist() == [
         [1, 0, 1, 0]
     ]
@@ -420,11 +418,14 @@ def test_floors_above_the_density_are_told_with_what_is_kept():
     assert notice.startswith("14.29% is kept where 5.00% is asked")
 
 
-def test_a_network_without_candidates_is_told_so():
+def test_a_network_without_units_is_told_so_and_one_without_weights_refused():
     model = nn.Linear(3, 2)
-    method = OptG(OptGSettings(level="2:4"), HORIZON)
-    method.attach(model, torch.optim.SGD(model.parameters(), lr=0.1), Couplings(()))
-    assert method.notices() == ["Nothing can be left out at level 2:4: no mask is trained."]
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with pytest.raises(TrainError, match=r"No layer has weights for level 2:4"):
+        OptG(OptGSettings(level="2:4"), HORIZON).attach(model, optimizer, Couplings(()))
+    method = OptG(OptGSettings(), HORIZON)
+    method.attach(model, optimizer, Couplings(()))
+    assert method.notices() == ["Nothing can be left out at level unit: no mask is trained."]
     assert method.path().couplings == {}
     assert method.metrics()["density"] == 1.0
     method.detach()
@@ -444,7 +445,9 @@ def test_settings_that_contradict_each_other_are_refused(settings, said):
 
 def test_a_masked_parameter_that_the_optimiser_does_not_move_is_refused_by_name():
     run = Run("weight", lambda parameters: torch.optim.SGD(list(parameters)[:1], lr=0.1))
-    with pytest.raises(TrainError, match=r"3\.weight would be masked"):
+    with pytest.raises(
+        TrainError, match=r"OptG would mask 3\.weight, which is not in the optimiser"
+    ):
         run.attach()
     assert not run.optimizer._optimizer_step_pre_hooks
 

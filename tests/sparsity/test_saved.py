@@ -7,10 +7,6 @@ from compressor.errors import TrainError
 from compressor.sparsity.saved import check_method, saved_tensor
 
 
-def test_the_same_method_at_the_same_level_is_taken():
-    check_method({"method": "optg", "level": "unit"}, "optg", "unit")
-
-
 @pytest.mark.parametrize(
     ("state", "found"),
     [
@@ -20,6 +16,7 @@ def test_the_same_method_at_the_same_level_is_taken():
     ],
 )
 def test_another_method_or_level_is_refused_with_both_names(state, found):
+    check_method({"method": "optg", "level": "unit"}, "optg", "unit")  # that one is taken
     with pytest.raises(TrainError, match=f"{found}, the run of optg at level unit"):
         check_method(state, "optg", "unit")
 

@@ -389,7 +389,9 @@ def test_the_rate_is_followed_after_the_optimiser_has_loaded_a_state():
 def test_a_parameter_outside_the_optimiser_is_refused():
     model, shared = two_tensors()
     optimizer = torch.optim.SGD([model.a], lr=0.1)
-    with pytest.raises(TrainError, match="shared: b carries its twin and is not in the optimiser"):
+    with pytest.raises(
+        TrainError, match="shared: its twin is carried by b, which is not in the optimiser"
+    ):
         attached(model, optimizer, shared)
 
 

@@ -9,7 +9,7 @@ from compressor.sparsity.lbi_groups import GroupTwins
 from compressor.sparsity.lbi_parts import unit_part, weight_part
 from compressor.sparsity.lbi_weights import WeightTwins
 from compressor.sparsity.prox import group_soft_threshold
-from compressor.sparsity.twin import Twin, augmented_loss
+from compressor.sparsity.twin import Twin
 from compressor.structure import NEVER
 
 ALPHA, NU = 0.1, 1.0
@@ -229,10 +229,3 @@ def test_epochs_of_entry_are_noted_once_when_an_epoch_closes(tensors):
         assert (late[support & ~before] <= epoch).all()
     assert ((late == NEVER) == ~(early[0] | early[1] | early[2])).all()
     assert len(late.unique()) > 2
-
-
-def test_the_augmented_loss_adds_half_the_squared_gap_over_nu():
-    weights = [torch.tensor([1.0, 2.0]), torch.tensor([[3.0]])]
-    gammas = [torch.tensor([0.0, 0.0]), torch.tensor([[1.0]])]
-    assert augmented_loss(torch.tensor(10.0), weights, gammas, nu=0.5) == 10 + (5 + 4) / 1.0
-    assert augmented_loss(torch.tensor(10.0), [], [], nu=0.5) == 10
