@@ -69,6 +69,7 @@ def _with_module(model: nn.Module, name: str, module: nn.Module) -> nn.Module:
 
 def _cut_tensors(slim: nn.Module, plan: StripPlan) -> None:
     tensors = named_tensors(slim)
+    holders = _holders(slim)
     by_tensor: dict[str, list[Cut]] = defaultdict(list)
     for cut in plan.cuts:
         by_tensor[cut.tensor].append(cut)
@@ -78,7 +79,12 @@ def _cut_tensors(slim: nn.Module, plan: StripPlan) -> None:
                 f"{name}: the plan cuts a tensor that the network does not have. "
                 "Apply the plan to the network it was made for."
             )
-        _replace(slim, tensors[name], _cut(name, tensors[name], cuts))
+        old, value = tensors[name], _cut(name, tensors[name], cuts)
+        new = value
+        if isinstance(old, nn.Parameter):
+            new = nn.Parameter(value, requires_grad=old.requires_grad)
+        for owner, attribute in holders[id(old)]:
+            setattr(owner, attribute, new)
 
 
 def _cut(name: str, tensor: Tensor, cuts: list[Cut]) -> Tensor:
@@ -94,12 +100,14 @@ def _cut(name: str, tensor: Tensor, cuts: list[Cut]) -> Tensor:
     return result.contiguous()
 
 
-def _replace(model: nn.Module, old: Tensor, value: Tensor) -> None:
-    """Put ``value`` wherever ``model`` holds ``old``: layers may share it."""
-    new = value
-    if isinstance(old, nn.Parameter):
-        new = nn.Parameter(value, requires_grad=old.requires_grad)
+def _holders(model: nn.Module) -> dict[int, list[tuple[nn.Module, str]]]:
+    """By id of a tensor, the modules and attributes of ``model`` that hold it: layers may share it.
+
+    The ids mean something for as long as somebody holds the tensors.
+    """
+    found: dict[int, list[tuple[nn.Module, str]]] = defaultdict(list)
     for owner in model.modules():
         for held in (owner._parameters, owner._buffers):
-            for attribute in [key for key, tensor in held.items() if tensor is old]:
-                setattr(owner, attribute, new)
+            for attribute, tensor in held.items():
+                found[id(tensor)].append((owner, attribute))
+    return found
