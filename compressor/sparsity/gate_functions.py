@@ -120,19 +120,6 @@ def quasi_norm(values: Tensor, p: float) -> Tensor:
     return norm
 
 
-def quasi_norm_gradient(values: Tensor, p: float) -> Tensor:
-    """Gradient of ``quasi_norm`` at ``values``, of their shape, a new tensor."""
-    if p == 1:
-        return torch.ones_like(values)
-    offset = SMOOTHING * values.mean()
-    shifted = values + offset
-    slopes = shifted.pow(p - 1)
-    powers = torch.dot(shifted.flatten(), slopes.flatten()) / values.numel() - offset.pow(p)
-    of_mean = SMOOTHING * (slopes.mean() - offset.pow(p - 1))
-    of_ones = float(((1 + SMOOTHING) ** p - SMOOTHING**p) ** (1 / p))
-    return slopes.add_(of_mean).mul_(powers.pow(1 / p - 1) / of_ones)
-
-
 def unit_gradients(alpha: Tensor, beta: Tensor, worth: Tensor, pull: Pull) -> tuple[Tensor, Tensor]:
     """Gradients of loss + lambda * R at alpha and at beta.
 
@@ -150,36 +137,18 @@ def unit_gradients(alpha: Tensor, beta: Tensor, worth: Tensor, pull: Pull) -> tu
     return of_alpha, of_beta
 
 
-def weight_gradients(
-    weights: Tensor, beta: Tensor, gradient: Tensor, pull: Pull
-) -> tuple[Tensor, Tensor]:
-    """Gradients of loss + lambda * R at true weights and at their beta.
-
-    Args:
-        weights: True ones, any shape.
-        beta: Scalar.
-        gradient: That of the loss at the gated weights, of their shape.
-        pull: lambda and R.
-    """
-    # By hand, in few passes: there are as many of these as the network has weights.
-    signs, sizes = weights.sign(), weights.abs()
-    share, sum_of_sizes = torch.sigmoid(beta), sizes.sum()
-    over = sizes.sub_(share * sum_of_sizes)
-    slope = (over > 0).to(over.dtype) if pull.flow == "plain" else over.clamp(max=0).exp_()
-    at_size = quasi_norm_gradient(over.relu_(), pull.p).mul_(pull.strength)
-    at_size.addcmul_(gradient, signs).mul_(slope)
-    total = at_size.sum()
-    of_weights = at_size.sub_(share * total).mul_(signs)
-    return of_weights, -share * (1 - share) * sum_of_sizes * total
-
-
 def largest_beta(sizes: Tensor) -> Tensor:
     """The beta at which sig(beta) is ``GUARD`` times the largest share, a scalar.
 
     Args:
         sizes: >= 0, not all zero.
     """
-    return torch.logit(GUARD * sizes.max() / sizes.sum())
+    return highest_beta(sizes.max(), sizes.sum())
+
+
+def highest_beta(largest: Tensor, sum_of_sizes: Tensor) -> Tensor:
+    """The same beta, from the largest size and their sum."""
+    return torch.logit(GUARD * largest / sum_of_sizes)
 
 
 def first_beta(num_sizes: int) -> float:

@@ -21,8 +21,8 @@ from compressor.sparsity.gate_functions import (
     over_threshold,
     unit_gates,
     unit_gradients,
-    weight_gradients,
 )
+from compressor.sparsity.gate_parts import Sums, show_, weight_gradients_
 
 
 class GateSet(Protocol):
@@ -124,7 +124,11 @@ class WeightGates:
         num_weights = self._true.numel()
         rate = 1 / (num_weights * mean_size**2)
         self.state = _first_state(self._true, num_weights, rate)
+        # Sums belong to what is shown: each step goes on with those of the step before.
+        sum_of_values = self._true.abs().sum().to(self.state["beta"].dtype)
         self._true.copy_(first_weights(self._true))
+        sum_of_sizes = self._true.abs().sum().to(self.state["beta"].dtype)
+        self.state |= {"sum of sizes": sum_of_sizes, "sum of values": sum_of_values}
 
     def sizes(self) -> Tensor:
         """Magnitudes of the true weights."""
@@ -140,16 +144,17 @@ class WeightGates:
 
     def descend_(self, worth: Tensor, gradients: Tensors, rate: float) -> None:
         """Gradients at true weights include those of R, which the optimiser follows."""
-        moves = weight_gradients(self._true, self.state["beta"], worth, self._pull)
-        gradients[self.name].copy_(moves[0])
-        _move_(self.state, {"beta": moves[1]}, rate, self._momentum)
+        del worth  # the gradients themselves, which change in place
+        sums = Sums(self.state["sum of sizes"], self.state["sum of values"])
+        gradient, beta = gradients[self.name], self.state["beta"]
+        of_beta = weight_gradients_(self._true, beta, gradient, self._pull, sums)
+        _move_(self.state, {"beta": of_beta}, rate, self._momentum)
 
     def show_(self, tensors: Tensors) -> None:
         """Shrink the weights by the threshold, which the guard bounds first."""
-        weights = tensors[self.name]
-        _guard_(self.state["beta"], weights.abs())
-        kept = over_threshold(weights.abs(), self.state["beta"])
-        weights.sign_().mul_(kept)
+        sums = show_(tensors[self.name], self.state["beta"])
+        self.state["sum of sizes"].copy_(sums.sizes)
+        self.state["sum of values"].copy_(sums.values)
 
 
 def _first_state(like: Tensor, num_sizes: int, rate: float) -> dict[str, Tensor]:

@@ -16,10 +16,8 @@ from compressor.sparsity.gate_functions import (
     largest_beta,
     over_threshold,
     quasi_norm,
-    quasi_norm_gradient,
     unit_gates,
     unit_gradients,
-    weight_gradients,
 )
 
 FORMS = ["independent", "competitive"]
@@ -149,24 +147,6 @@ def test_small_values_are_pulled_harder_and_never_without_bound():
     (pull,) = torch.autograd.grad(quasi_norm(values, 0.5), values)
     assert pull[0] < pull[1] < pull[2] < 100
     assert torch.autograd.gradcheck(lambda v: quasi_norm(v, 0.5), (values,), atol=1e-4)
-
-
-@pytest.mark.parametrize("p", [0.3, 0.5, 1.0])
-def test_the_gradient_of_the_quasi_norm_is_that_of_autograd(p):
-    values = draw(4, 5).relu().requires_grad_()
-    (expected,) = torch.autograd.grad(quasi_norm(values, p), values)
-    assert torch.allclose(quasi_norm_gradient(values.detach(), p), expected)
-
-
-def test_gradients_of_weights_are_those_of_the_hand():
-    weights, gradient = draw(4, 5), draw(4, 5, seed=1)
-    beta, pull = logit(0.04), Pull(0.3, 1.0, "independent", "plain")
-    of_weights, of_beta = weight_gradients(weights, beta, gradient, pull)
-    alive = (gated_weights(weights, beta) != 0).double()
-    at_size = (gradient * weights.sign() + 0.3) * alive
-    assert torch.allclose(of_weights, weights.sign() * (at_size - 0.04 * at_size.sum()))
-    slope = 0.04 * (1 - 0.04) * weights.abs().sum()
-    assert torch.allclose(of_beta, -slope * at_size.sum())
 
 
 def test_gradients_of_units_are_those_of_the_hand():
