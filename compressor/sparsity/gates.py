@@ -93,6 +93,11 @@ class GatesSettings(Settings):
                 "form is competitive and p is 1: the sum of competitive gates is constant, so "
                 "nothing would pull; lower p, or take independent gates"
             )
+        if self.level == "weight" and self.form == "independent":
+            raise ValueError(
+                'form is "independent", which only gates on units can be, and level is "weight"; '
+                "leave form out: the threshold makes weights compete"
+            )
         return self
 
 

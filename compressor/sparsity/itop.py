@@ -26,17 +26,11 @@ from compressor.errors import TrainError
 from compressor.settings import Settings
 from compressor.sparsity.base import Horizon
 from compressor.sparsity.candidates import GRANULARITIES, find_candidates, kept_norms
-from compressor.sparsity.densities import (
-    Layer,
-    Schedule,
-    default_interval,
-    erdos_renyi,
-    most_explored,
-    of_coupling,
-    whole_counts,
-)
+from compressor.sparsity.densities import erdos_renyi, whole_counts
 from compressor.sparsity.holding import entry_factors, hold_
 from compressor.sparsity.hooks import StepHooks, groups_of
+from compressor.sparsity.itop_layers import Layer, of_coupling
+from compressor.sparsity.itop_schedule import Schedule, default_interval, most_explored
 from compressor.sparsity.masks import keep_largest
 from compressor.sparsity.saved import check_method, saved_tensor
 from compressor.structure import Path, Structure
@@ -87,6 +81,16 @@ class ITOPSettings(Settings):
             raise ValueError(
                 f"gradient_batches is {self.gradient_batches}, and grow is "
                 '"random", which looks at no gradient; leave it out, or take grow "gradient"'
+            )
+        if self.density == 1:
+            raise ValueError(
+                "density is 1, and nothing could be exchanged for what is kept; lower it, or take "
+                'method "dense"'
+            )
+        if self.last_drop_share > self.first_drop_share:
+            raise ValueError(
+                f"last_drop_share is {self.last_drop_share:g}, above first_drop_share, "
+                f"{self.first_drop_share:g}, and the share falls along a cosine; swap them"
             )
         return self
 

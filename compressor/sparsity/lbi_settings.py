@@ -8,6 +8,9 @@ from compressor.settings import Settings
 from compressor.sparsity.candidates import Level
 from compressor.sparsity.lbi_twins import Carrier, GroupWeight
 
+ENTRY_SHARE = 0.35
+"""Early enough for a path of many sizes, late enough for gradients to have selected."""
+
 
 class SplitLBISettings(Settings):
     """DessiLBI; the defaults calibrate themselves from the length of the run and the weights."""
@@ -43,7 +46,7 @@ class SplitLBISettings(Settings):
     """
     kappa: float = Field(default=1.0, gt=0)
     """The paper's damping; redundant with the learning rate and lam, for comparison with papers."""
-    entry_share: float = Field(default=0.35, gt=0)
+    entry_share: float = Field(default=ENTRY_SHARE, gt=0)
     """Share of the path time at which a group of mean and constant norm enters, if nu is None."""
 
     @model_validator(mode="after")
@@ -62,5 +65,10 @@ class SplitLBISettings(Settings):
             raise ValueError(
                 f'twin is "{self.twin}", and at level "{self.level}" weights carry their own; '
                 "leave it out"
+            )
+        if self.nu is not None and self.entry_share != ENTRY_SHARE:
+            raise ValueError(
+                f"nu is {self.nu:g} and entry_share {self.entry_share:g}, from which nu would be "
+                "calibrated; leave one of them out"
             )
         return self

@@ -93,6 +93,11 @@ class OptGSettings(Settings):
                 f"floor_share is {self.floor_share:g}, above the density of {self.density:g} that "
                 "it would make impossible; lower it, or raise density"
             )
+        if self.floor_share > 0 and self.ranking != "global":
+            raise ValueError(
+                f'floor_share is {self.floor_share:g}, and with ranking "{self.ranking}" each has '
+                'the asked density anyway; leave it out, or take ranking "global"'
+            )
         return self
 
 

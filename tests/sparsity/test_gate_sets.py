@@ -171,12 +171,12 @@ def test_units_that_share_a_tensor_each_see_the_others_gates():
     assert close(found, expected)
 
 
-@pytest.mark.parametrize("level", ["unit", "weight"])
+@pytest.mark.parametrize(("level", "form"), [("unit", "independent"), ("weight", "competitive")])
 def test_however_strong_the_pull_something_of_each_set_lives(
-    level, toy_net, toy_couplings, toy_task
+    level, form, toy_net, toy_couplings, toy_task
 ):
     model, images = toy_net(), toy_task.example(8)
-    settings = GatesSettings(level=level, form="independent", strength=30.0)
+    settings = GatesSettings(level=level, form=form, strength=30.0)
     found, method = trained(model, toy_couplings["residual"], images, settings)
     structure = method.structure()
     assert all(kept.any() for kept in structure.keep.values())

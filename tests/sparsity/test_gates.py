@@ -204,6 +204,11 @@ def test_a_pull_that_is_constant_is_refused():
         GatesSettings(form="competitive", p=1.0)
 
 
+def test_a_form_that_weights_do_not_have_is_refused():
+    with pytest.raises(ValidationError, match='form is "independent", which only gates on units'):
+        GatesSettings(level="weight", form="independent")
+
+
 def test_gates_of_frozen_parameters_are_refused():
     run = Setup()
     optimizer = torch.optim.SGD(run.model[2].parameters(), lr=0.1)

@@ -421,6 +421,10 @@ def test_settings_that_contradict_each_other_are_refused():
         ITOPSettings(distribution="erk")
     with pytest.raises(ValidationError, match='gradient_batches is 2, and grow is "random"'):
         ITOPSettings(grow="random", gradient_batches=2)
+    with pytest.raises(ValidationError, match="density is 1, and nothing could be exchanged"):
+        ITOPSettings(density=1.0)
+    with pytest.raises(ValidationError, match="last_drop_share is 0.6, above first_drop_share"):
+        ITOPSettings(last_drop_share=0.6)
     with pytest.raises(TrainError, match="gradient_batches is 5, and updates .* after 4 steps"):
         ITOP(ITOPSettings(interval=4, gradient_batches=5), Horizon(10, 1.0, seed=0))
 

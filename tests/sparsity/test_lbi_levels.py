@@ -323,6 +323,7 @@ def test_an_unstable_step_is_refused_when_attached_and_when_it_comes(model):
         ({"density": 0.5}, "density is 0.5, and the support is as large as it is"),
         ({"twin": "filter", "level": "weight"}, 'twin is "filter", and at level "weight"'),
         ({"density": 0.0, "rule": "ordered"}, "greater than 0"),
+        ({"nu": 0.1, "entry_share": 0.2}, "nu is 0.1 and entry_share 0.2"),
     ],
 )
 def test_settings_that_say_nothing_or_too_little_are_refused(settings, match):

@@ -436,6 +436,7 @@ def test_a_network_without_units_is_told_so_and_one_without_weights_refused():
     [
         ({"level": "2:4", "density": 0.3}, "density is 0.3, and at level 2:4 a half stays"),
         ({"density": 0.1, "floor_share": 0.2}, "floor_share is 0.2, above the density of 0.1"),
+        ({"floor_share": 0.2, "ranking": "layer"}, 'floor_share is 0.2, and with ranking "layer"'),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(settings, said):
