@@ -41,9 +41,12 @@ from compressor.structure import Structure
 from compressor.train.norms import reestimate_norms
 
 SEED = 2
-IMAGES = 2
 CONTRASTS = (0.6, 6.0)
 """Of the images: after noise of one contrast the outputs of deep random networks hardly vary."""
+
+SETTLING_IMAGES = 8
+"""So many norm statistics are of: those of two images divide by differences of a few numbers, and
+what float32 rounds off grows from norm to norm."""
 
 STATISTICS = ("running_mean", "running_var")
 """Endings of the names of what batch norms have of their images."""
@@ -118,7 +121,8 @@ class Survey:
             shaken = shake(model, example, SEED)
             del model
             kept = structures(couplings)
-            settle_(shaken, partial(mask_, couplings=couplings, structure=kept[0]), example)
+            settling = images(self._network.pixels, SETTLING_IMAGES)
+            settle_(shaken, partial(mask_, couplings=couplings, structure=kept[0]), settling)
             self._compare_fp64(shaken, couplings, kept, example)
         with self._stage("slim"):
             slim = apply(make_plan(shaken, couplings, kept[0]), shaken).eval()
@@ -190,12 +194,13 @@ RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 """Bytes in a unit of ``ru_maxrss``."""
 
 
-def images(pixels: int) -> Tensor:
-    """Images of blurred colours, of different contrasts, shape ``(IMAGES, 3, pixels, pixels)``."""
+def images(pixels: int, number: int = len(CONTRASTS)) -> Tensor:
+    """Images of blurred colours, of different contrasts, shape ``(number, 3, pixels, pixels)``."""
     generator = torch.Generator().manual_seed(SEED)
-    blotches = torch.randn(IMAGES, 3, BLOTCHES, BLOTCHES, generator=generator)
+    blotches = torch.randn(number, 3, BLOTCHES, BLOTCHES, generator=generator)
     blurred = nn.functional.interpolate(blotches, size=(pixels, pixels), mode="bicubic")
-    return blurred * torch.tensor(CONTRASTS).view(-1, 1, 1, 1)
+    contrasts = [CONTRASTS[place % len(CONTRASTS)] for place in range(number)]
+    return blurred * torch.tensor(contrasts).view(-1, 1, 1, 1)
 
 
 def num_params(model: nn.Module) -> int:
