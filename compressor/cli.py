@@ -10,9 +10,12 @@ from typing import Any, Literal, NoReturn
 
 import click
 
+from compressor.bench.command import BenchCommand
 from compressor.console import Console
+from compressor.doctor.command import doctor
 from compressor.errors import CompressorError
 from compressor.inspection.command import InspectCommand
+from compressor.tensorrt.command import build
 
 STAGE_HELP = {
     "inspect": "Find the couplings and export the untrained network, before any training.",
@@ -27,6 +30,9 @@ STAGE_HELP = {
     "report": "Write summary.json, report.html and report.md.",
 }
 """Commands that run the pipeline up to one stage."""
+
+WRAPPED = {"inspect": InspectCommand, "bench": BenchCommand}
+"""Of these, the ones that also take something else than a recipe."""
 
 DISK_FULL = "Free some space."
 NOT_WRITABLE = "Give another place, or mend its permissions."
@@ -212,10 +218,12 @@ def _add_pipeline_commands() -> None:
             help_text += " Of a folder with a package in it, check the package instead."
         kind = VerifyCommand if stage == "verify" else PipelineCommand
         command = kind(stage, help_text, stage)
-        main.add_command(InspectCommand(command) if stage == "inspect" else command)
+        main.add_command(WRAPPED[stage](command) if stage in WRAPPED else command)
 
 
 _add_pipeline_commands()
+main.add_command(build)
+main.add_command(doctor)
 
 
 @main.command()

@@ -34,7 +34,8 @@ from bench_step_measure import (
 from bench_step_page import about, as_markdown, in_short, missed
 from torch import Tensor, nn
 
-from compressor.bench.timer import MIN_ROUNDS, Clock
+from compressor.bench.stopwatch import Clock
+from compressor.bench.timer import MIN_ROUNDS
 from compressor.bench.torch_runner import torch_threads
 from compressor.errors import CheckError, CompressorError
 from compressor.files import write_json, write_text

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils._pytree import tree_leaves
 
-from compressor.bench.timer import CLOCKS, Clock, no_collection
+from compressor.bench.stopwatch import CLOCKS, Clock
+from compressor.bench.timer import no_collection
 from compressor.couplings.coupling import Couplings
 from compressor.errors import CheckError
 from compressor.sparsity.base import Sparsifier

@@ -18,7 +18,7 @@ ISA_FLAGS = (
 )
 """Instruction sets that change the speed of a network; the last five are Arm's."""
 
-PACKAGES = ("compressor", "torch", "onnx", "onnxscript", "onnxruntime", "numpy")
+PACKAGES = ("compressor", "torch", "onnx", "onnxscript", "onnxruntime", "openvino", "numpy")
 
 
 def environment() -> dict[str, Any]:

@@ -9,8 +9,8 @@ import torch
 
 from compressor.bench.engines import RUNNERS, Side
 from compressor.bench.environment import environment
+from compressor.bench.stopwatch import CLOCKS, Stopwatch, stopwatch
 from compressor.bench.timer import (
-    CLOCKS,
     CONFIDENCE,
     NUM_RESAMPLES,
     BenchSettings,
@@ -44,20 +44,23 @@ def bench_pair(
     record: dict[str, Any] = {name: {} for name in ("dense", "slim", "speedup")}
     record |= {"environment": environment(), "method": method(settings)}
     cells = list(product(settings.engines, settings.batch_sizes))
+    watch = stopwatch(settings.clock, CLOCKS[settings.clock])
     with console.track("bench", len(cells)) as advance:
         for engine, batch_size in cells:
-            cell = bench_cell({"dense": dense, "slim": slim}, engine, batch_size, settings)
+            cell = bench_cell({"dense": dense, "slim": slim}, (engine, batch_size), settings, watch)
             for name, figures in cell.items():
                 record[name].setdefault(engine, {})[str(batch_size)] = figures
             speedup = cell["speedup"]["median"]
             advance(f"{engine}, batch {batch_size}: {speedup:.2f} times as fast")
+    record["method"]["clock_facts"] = watch.facts()
     return record
 
 
 def bench_cell(
-    sides: dict[str, Side], engine: Engine, batch_size: int, settings: BenchSettings
+    sides: dict[str, Side], cell: tuple[Engine, int], settings: BenchSettings, watch: Stopwatch
 ) -> dict[str, dict[str, Any]]:
-    """Figures of both sides, and their ratio, on one engine with one batch size."""
+    """Figures of both sides, and their ratio, on one engine with one batch size: the ``cell``."""
+    engine, batch_size = cell
     image_shape = sides["dense"].image_shape
     generator = torch.Generator().manual_seed(INPUT_SEED)
     batch = torch.randn(batch_size, *image_shape, generator=generator)
@@ -67,7 +70,7 @@ def bench_cell(
             runners[name] = RUNNERS[engine](side, settings.num_threads)
             stack.callback(runners[name].close)
             runners[name].prepare(batch)
-        samples = interleave(runners, settings, CLOCKS[settings.clock])
+        samples = interleave(runners, settings, CLOCKS[settings.clock], watch)
     figures = {name: Latency.of(samples_ms).to_json() for name, samples_ms in samples.items()}
     return {**figures, "speedup": asdict(compare(samples["dense"], samples["slim"]))}
 

@@ -6,8 +6,7 @@ them by more than pruning does. They take turns in one process, and the ratio is
 
 import contextlib
 import gc
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
@@ -15,35 +14,21 @@ import numpy as np
 from pydantic import Field, PositiveInt, model_validator
 
 from compressor.bench.runner import Runner
+from compressor.bench.stopwatch import Clock, Stopwatch, stopwatch
 from compressor.errors import CheckError
 from compressor.settings import Settings
 
-MS_PER_SECOND = 1000.0
 MIN_ROUNDS = 2  # one of each order
 MIN_SAMPLES_P99 = 300  # below, fewer than three samples lie beyond the 99th percentile
 CONFIDENCE = 0.95
 NUM_RESAMPLES = 1000
 BOOTSTRAP_SEED = 0
 
-Clock = Callable[[], float]
-"""Seconds since some fixed moment."""
-
-CLOCKS: dict[str, Clock] = {"wall": time.perf_counter, "process": time.process_time}
-
 Engine = Literal["onnxruntime", "torch"]
 
 
-class BenchSettings(Settings):
-    """How latency is measured."""
-
-    # Strictness would refuse the lists that TOML and JSON have in place of tuples.
-    batch_sizes: tuple[PositiveInt, ...] = Field(default=(1, 32), min_length=1, strict=False)
-    """Images in one run. 1 is the latency of a single request, 32 is near peak throughput."""
-
-    engines: tuple[Engine, ...] = Field(
-        default=("onnxruntime", "torch"), min_length=1, strict=False
-    )
-    """What runs the networks."""
+class TimingSettings(Settings):
+    """How samples are taken, whatever is timed."""
 
     rounds: int = Field(default=300, ge=MIN_ROUNDS)
     """Timed runs of each network, for each engine and batch size; a p99 needs some hundred."""
@@ -68,17 +53,35 @@ class BenchSettings(Settings):
     slowest of them: there the median of two threads was off up to 33-fold, that of one up to
     threefold. Set it to the number of cores on a machine that is yours alone."""
 
-    clock: Literal["wall", "process"] = "wall"
+    clock: Literal["wall", "process", "realtime"] = "wall"
     """``wall``: time that passes. ``process``: time on the CPU, which other programs on a busy
-    machine hardly change; for one thread only."""
+    machine hardly change; for one thread only. ``realtime``: time that passes while the system
+    lets no other program in, one round at a time; where it refuses, the record says so."""
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _check_clock(self) -> Self:
         if self.clock == "process" and self.num_threads > 1:
             raise ValueError(
                 f"clock 'process' adds up the time of all {self.num_threads} threads. "
                 "Use the clock 'wall', or num_threads = 1."
             )
+        return self
+
+
+class BenchSettings(TimingSettings):
+    """How latency is measured."""
+
+    # Strictness would refuse the lists that TOML and JSON have in place of tuples.
+    batch_sizes: tuple[PositiveInt, ...] = Field(default=(1, 32), min_length=1, strict=False)
+    """Images in one run. 1 is the latency of a single request, 32 is near peak throughput."""
+
+    engines: tuple[Engine, ...] = Field(
+        default=("onnxruntime", "torch"), min_length=1, strict=False
+    )
+    """What runs the networks."""
+
+    @model_validator(mode="after")
+    def _check_names(self) -> Self:
         for name in ("batch_sizes", "engines"):
             values = getattr(self, name)
             if len(set(values)) < len(values):
@@ -149,7 +152,10 @@ def nearest_rank(samples: Sequence[float], percent: int) -> float:
 
 
 def interleave(
-    runners: Mapping[str, Runner], settings: BenchSettings, clock: Clock
+    runners: Mapping[str, Runner],
+    settings: TimingSettings,
+    clock: Clock,
+    watch: Stopwatch | None = None,
 ) -> dict[str, list[float]]:
     """Samples in milliseconds, by runner: one timed run of each in a round.
 
@@ -159,21 +165,24 @@ def interleave(
     Args:
         runners: Each prepared with its batch.
         settings: Rounds and time limits.
-        clock: Also measures the time limits.
+        clock: Measures the time limits.
+        watch: Times the runs; the settings' own, reading ``clock``, unless given.
     """
+    watch = watch or stopwatch(settings.clock, clock)
     warm_up(runners, settings, clock)
     samples: dict[str, list[float]] = {name: [] for name in runners}
     with no_collection():
         started = clock()
         for index in range(settings.rounds):
-            for name in order(runners, index):
-                samples[name].append(time_ms(runners[name], settings.settling_runs, clock))
+            with watch.round():
+                for name in order(runners, index):
+                    samples[name].append(time_ms(runners[name], settings.settling_runs, watch))
             if index + 1 >= MIN_ROUNDS and clock() - started >= settings.max_seconds:
                 break
     return samples
 
 
-def warm_up(runners: Mapping[str, Runner], settings: BenchSettings, clock: Clock) -> None:
+def warm_up(runners: Mapping[str, Runner], settings: TimingSettings, clock: Clock) -> None:
     """Run all until both the count and the time are reached, or the time for one pair is over."""
     started, elapsed, num_rounds = clock(), 0.0, 0
     while elapsed < settings.max_seconds and (
@@ -191,13 +200,11 @@ def order(runners: Mapping[str, Runner], index: int) -> list[str]:
     return names if index % 2 == 0 else names[::-1]
 
 
-def time_ms(runner: Runner, settling_runs: int, clock: Clock) -> float:
+def time_ms(runner: Runner, settling_runs: int, watch: Stopwatch) -> float:
     """Duration of one run in milliseconds, after ``settling_runs`` that do not count."""
     for _ in range(settling_runs):
         runner.run()
-    started = clock()
-    runner.run()
-    return (clock() - started) * MS_PER_SECOND
+    return watch.time_ms(runner.run)
 
 
 @contextlib.contextmanager

@@ -33,6 +33,20 @@ def onnx_macs(path: Path) -> int:
     return sum(_macs(node, shapes, path) for node in graph.node) // batch
 
 
+def node_macs(path: Path) -> dict[str, int]:
+    """MACs of each node of the network in ``path`` for one image, by its first output.
+
+    Together they are ``onnx_macs``.
+
+    Raises:
+        ExportError: As ``onnx_macs``.
+        MissingExtra: ONNX is not installed.
+    """
+    graph, batch = _for_one_image(path)
+    shapes = _shapes(graph)
+    return {node.output[0]: _macs(node, shapes, path) // batch for node in graph.node}
+
+
 def _for_one_image(path: Path) -> tuple[Any, int]:
     """The graph with all shapes, its batch set to one where it is free, and that batch."""
     onnx = import_engine("onnx", "onnx")

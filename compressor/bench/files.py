@@ -1,0 +1,164 @@
+"""Files on engines timed against the first of them, all interleaved in one process."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from compressor.bench.environment import environment, version
+from compressor.bench.onnx_input import ImageShape
+from compressor.bench.runner import Runner
+from compressor.bench.statistics import figures
+from compressor.bench.stopwatch import CLOCKS, Stopwatch, stopwatch
+from compressor.bench.subjects import Subject
+from compressor.bench.timer import (
+    CONFIDENCE,
+    NUM_RESAMPLES,
+    TimingSettings,
+    compare,
+    interleave,
+)
+from compressor.console import Console
+from compressor.errors import CheckError, ModelError
+from compressor.files import sha256
+
+INPUT_SEED = 0
+
+
+class FilesSettings(TimingSettings):
+    """How files are timed."""
+
+    batch_size: int = Field(default=1, ge=1)
+    """Images in one run."""
+
+
+def bench_files(
+    subjects: Sequence[Subject], settings: FilesSettings, console: Console
+) -> dict[str, Any]:
+    """Latency of each subject and how many times faster than the first it is, ready for JSON.
+
+    Args:
+        subjects: At least one; the first is the reference.
+        settings: Batch size, rounds, threads, clock.
+        console: Told what is being done.
+
+    Returns:
+        ``reference``: name of the first. ``subjects``: for each ``name``, ``engine``, ``file``,
+        ``sha256``, ``bytes``, ``output_shape``, what ``statistics.figures`` gives, and
+        ``speedup`` (``median``, ``low``, ``high``; above 1 it is faster than the reference).
+        ``method`` and ``environment`` say how and on what it was measured.
+
+    Raises:
+        ModelError: A file cannot be run, is no network for images, or takes other images than the
+            first.
+        CheckError: An output is not finite, or the clock is too coarse.
+        MissingExtra: An engine is not installed.
+    """
+    shape = common_shape(subjects)
+    generator = torch.Generator().manual_seed(INPUT_SEED)
+    batch = torch.randn(settings.batch_size, *shape, generator=generator)
+    watch = stopwatch(settings.clock, CLOCKS[settings.clock])
+    with ExitStack() as stack:
+        runners: dict[str, Runner] = {}
+        for subject in subjects:
+            console.say(f"bench: opening {subject.name}")
+            runner = subject.runs_on.open(subject.path, settings.num_threads)
+            stack.callback(runner.close)
+            runner.prepare(batch)
+            runners[subject.name] = runner
+        outputs = {s.name: finite_output(s, runners[s.name]) for s in subjects}
+        console.say(f"bench: {settings.rounds} rounds of {len(subjects)}, one beside the other")
+        samples = interleave(runners, settings, CLOCKS[settings.clock], watch)
+    return {
+        "reference": subjects[0].name,
+        "subjects": rows(subjects, samples, outputs),
+        "method": method(subjects, settings, watch),
+        "environment": environment(),
+    }
+
+
+def common_shape(subjects: Sequence[Subject]) -> ImageShape:
+    """Shape of the images that all subjects take.
+
+    Raises:
+        ModelError: They do not take the same.
+    """
+    shapes = {subject.name: subject.runs_on.image_shape(subject.path) for subject in subjects}
+    first, wanted = next(iter(shapes.items()))
+    for name, shape in shapes.items():
+        if shape != wanted:
+            raise ModelError(
+                f"{first} takes images of {list(wanted)}, {name} of {list(shape)}. "
+                "Compare networks for the same images."
+            )
+    return wanted
+
+
+def finite_output(subject: Subject, runner: Runner) -> Tensor:
+    """What the prepared runner gives; times of a network that computes nothing say nothing.
+
+    Raises:
+        CheckError: It holds NaN or infinity.
+    """
+    output = runner.run()
+    if not torch.isfinite(output).all():
+        share = 1 - torch.isfinite(output).double().mean().item()
+        raise CheckError(
+            f"{subject.name}: {share:.1%} of its outputs for a normal random batch are NaN or "
+            "infinite. Do not use this file; check its precision and export it again."
+        )
+    return output
+
+
+def rows(
+    subjects: Sequence[Subject],
+    samples: Mapping[str, Sequence[float]],
+    outputs: Mapping[str, Tensor],
+) -> list[dict[str, Any]]:
+    """One row of the record for each subject."""
+    reference = samples[subjects[0].name]
+    return [
+        {
+            "name": subject.name,
+            "engine": subject.engine,
+            "file": str(subject.path),
+            "sha256": sha256(subject.path),
+            "bytes": subject.path.stat().st_size,
+            "output_shape": list(outputs[subject.name].shape),
+            **figures(samples[subject.name], len(outputs[subject.name])),
+            "speedup": asdict(compare(reference, samples[subject.name])),
+        }
+        for subject in subjects
+    ]
+
+
+def method(
+    subjects: Sequence[Subject], settings: FilesSettings, watch: Stopwatch
+) -> dict[str, Any]:
+    """How the samples were taken, so that two records, or one and trtexec's, can be compared."""
+    engines = {subject.engine: subject.runs_on for subject in subjects}
+    return {
+        "clock": watch.facts(),
+        "engines": {
+            name: {"version": version(engine.package), **engine.facts}
+            for name, engine in engines.items()
+        },
+        "batch_size": settings.batch_size,
+        "num_threads": settings.num_threads,
+        "rounds": settings.rounds,
+        "settling_runs": settings.settling_runs,
+        "warmup_rounds": settings.warmup_rounds,
+        "warmup_seconds": settings.warmup_seconds,
+        "max_seconds": settings.max_seconds,
+        "order": "interleaved: one timed run of each in a round, order alternating",
+        "mode": "single-stream-like: the next run starts when the last has ended",
+        "queue_depth": 1,
+        "gpu": "unmeasured: no CUDA events, no clocks or throttling from NVML",
+        "percentiles": "nearest rank",
+        "interval": f"{CONFIDENCE:.0%}, {NUM_RESAMPLES} bootstrap draws of whole rounds",
+        "inputs": f"one normal random batch, seed {INPUT_SEED}",
+    }

@@ -1,0 +1,1 @@
+"""Where the time of an exported network goes, layer by layer, and what would change it."""

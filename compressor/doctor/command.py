@@ -1,0 +1,60 @@
+"""``compressor doctor``; heavy imports live inside the function."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Literal
+
+import click
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "--batch", "batch_size", type=click.IntRange(min=1), default=1, help="Images in one run."
+)
+@click.option(
+    "--threads",
+    "num_threads",
+    type=click.IntRange(min=1),
+    default=1,
+    help="Threads of the engine.",
+)
+@click.option(
+    "--runs",
+    type=click.IntRange(min=2),
+    default=30,
+    help="Runs of each network; the fastest of each kernel counts.",
+)
+@click.option(
+    "--clock",
+    type=click.Choice(["wall", "realtime"]),
+    default="wall",
+    help="Or under real-time priority, where the system allows it.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def doctor(
+    run: Path,
+    batch_size: int,
+    num_threads: int,
+    runs: int,
+    clock: Literal["wall", "realtime"],
+    *,
+    as_json: bool,
+) -> None:
+    """Of a finished RUN, tell which layers hold the time, why, and what would change it.
+
+    Its dense and slim network are profiled layer by layer.
+    """
+    from compressor.doctor.diagnosis import DoctorSettings, examine
+    from compressor.doctor.text import as_text
+
+    settings = DoctorSettings(
+        batch_size=batch_size, num_threads=num_threads, runs=runs, clock=clock
+    )
+    found = examine(run, settings)
+    if as_json:
+        click.echo(json.dumps(found.to_json(), indent=2, allow_nan=False))
+    else:
+        width = shutil.get_terminal_size(fallback=(120, 24)).columns
+        click.echo(as_text(found, width), nl=False)

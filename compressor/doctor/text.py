@@ -1,0 +1,98 @@
+"""A diagnosis as a page of text."""
+
+import io
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from compressor.doctor.classes import OVERHEAD_US
+from compressor.doctor.diagnosis import Diagnosis, Row
+from compressor.doctor.layers import Layer
+from compressor.report.formats import NOTHING, comparison, milliseconds, percent, three_digits
+
+ROWS = 25
+"""Layers in the table; the others are counted in one line."""
+
+US_PER_MS = 1000
+
+
+def as_text(diagnosis: Diagnosis, width: int) -> str:
+    """The layers by their time, what holds it, and what would move it.
+
+    Args:
+        diagnosis: What was found.
+        width: Of the page, in characters.
+    """
+    stream = io.StringIO()
+    console = Console(
+        file=stream, width=width, color_system=None, markup=False, highlight=False, emoji=False
+    )
+    console.print(_headline(diagnosis))
+    console.print(_table(diagnosis.rows[:ROWS]))
+    if rest := diagnosis.rows[ROWS:]:
+        share = percent(sum(row.share for row in rest))
+        console.print(f"{len(rest)} further layers hold {share} of the time (--json lists them).")
+    console.print(_shares(diagnosis))
+    for number, finding in enumerate(diagnosis.top, start=1):
+        console.print(
+            f"{number}. {finding.layer} holds {percent(finding.share)} of the time "
+            f"({finding.kind}). {finding.advice}"
+        )
+    return stream.getvalue()
+
+
+def _headline(diagnosis: Diagnosis) -> str:
+    method = diagnosis.method
+    threads = method["num_threads"]
+    verdict = comparison(diagnosis.dense_us, diagnosis.slim_us, ("faster", "slower"))
+    return (
+        f"{diagnosis.run}: {percent(diagnosis.macs_share)} of the MACs, "
+        f"{milliseconds(diagnosis.slim_us / US_PER_MS)} of kernels against "
+        f"{milliseconds(diagnosis.dense_us / US_PER_MS)} dense ({verdict}), "
+        f"{method['engine']}, batch {method['batch_size']}, {threads} "
+        f"thread{'s' if threads > 1 else ''}, {_block(method['block'])}."
+    )
+
+
+def _block(block: int | None) -> str:
+    return f"blocks of {block} channels" if block else "no blocked layout"
+
+
+def _table(rows: tuple[Row, ...]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("layer", overflow="fold")
+    table.add_column("class", no_wrap=True)
+    for name in ("share", "slim us", "dense us", "channels", "of dense MACs", "of best rate"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        slim, dense = row.slim, row.dense
+        table.add_row(
+            row.name,
+            row.kind or "removed",
+            percent(row.share),
+            _us(slim),
+            _us(dense),
+            _channels(slim or dense),
+            percent(slim.macs / dense.macs) if slim and dense and dense.macs else NOTHING,
+            percent(row.efficiency) if slim and slim.macs else NOTHING,
+        )
+    return table
+
+
+def _us(layer: Layer | None) -> str:
+    return NOTHING if layer is None else three_digits(layer.us)
+
+
+def _channels(layer: Layer | None) -> str:
+    if layer is None or layer.in_channels is None:
+        return NOTHING
+    return f"{layer.in_channels} > {layer.out_channels}"
+
+
+def _shares(diagnosis: Diagnosis) -> str:
+    return (
+        f"{percent(diagnosis.overhead_share)} of the slim network's time is in layers whose "
+        f"kernels take {OVERHEAD_US:g} us or less, {percent(diagnosis.layout_share)} in changes of "
+        "layout."
+    )

@@ -1,0 +1,208 @@
+"""What an ONNX file says of itself before it is built: inputs, layers with weights, precisions.
+
+Precision is read here because it stands nowhere else: a strongly typed build computes each layer
+in the types of the file.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from onnx import TensorProto, numpy_helper, shape_inference
+
+from compressor.errors import ModelError
+
+# Written into files by the export; a file without them is taken as it is.
+PROFILE_KEY = "compressor.profile"
+ENGINES_KEY = "compressor.engines"
+
+# Operator -> axis of the weight along which it sums; Gemm's follows from its attribute transB.
+CONTRACTED = {"Conv": 1, "Gemm": 0, "MatMul": -2, "ConvTranspose": 0}
+
+PRECISIONS: dict[int, str] = {
+    TensorProto.FLOAT: "fp32",
+    TensorProto.FLOAT16: "fp16",
+    TensorProto.BFLOAT16: "bf16",
+    TensorProto.INT8: "int8",
+    TensorProto.FLOAT8E4M3FN: "fp8",
+    TensorProto.INT4: "int4",
+    TensorProto.FLOAT4E2M1: "fp4",
+}
+
+Size = int | str | None
+"""A size of an input: a number, the name of a free size, or ``None`` for one without a name."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A convolution or matrix product.
+
+    Attributes:
+        name: Name of its node.
+        operator: ONNX's name of the operation.
+        precision: What it computes in; ONNX's number of the type if it is none of ours.
+        weight: Its weight, quantised if it is so in the file; ``None`` if it is computed.
+        contracted: Axis of the weight over which is summed: the input channels.
+        grouped: Whether it is a convolution in more than one group.
+    """
+
+    name: str
+    operator: str
+    precision: str
+    weight: "np.ndarray[Any, Any] | None"
+    contracted: int
+    grouped: bool
+
+
+@dataclass(frozen=True)
+class OnnxGraph:
+    """What is read of a file.
+
+    Attributes:
+        path: The file.
+        inputs: Name of each input -> its sizes.
+        layers: Convolutions and matrix products, in the order of the file.
+        profile: Profile that the file says it was made for, if it says one.
+        engines: Those that the file says may run it; empty if it says none.
+    """
+
+    path: Path
+    inputs: dict[str, tuple[Size, ...]]
+    layers: tuple[Layer, ...]
+    profile: str | None
+    engines: tuple[str, ...] = ()
+
+    def precisions(self) -> dict[str, int]:
+        """Number of layers at each precision."""
+        return dict(Counter(layer.precision for layer in self.layers))
+
+
+def read_graph(path: Path) -> OnnxGraph:
+    """Read an ONNX file, with the weights that lie beside it.
+
+    Raises:
+        ModelError: There is no such file, it is no ONNX, a part of it is missing, or it has no
+            weights inside.
+    """
+    proto = load(path)
+    graph = proto.graph
+    weights = {tensor.name for tensor in graph.initializer}
+    inputs = {value.name: sizes(value) for value in graph.input if value.name not in weights}
+    layers = tuple(read_layers(proto))
+    for node in layer_nodes(graph):
+        # A product of two inputs is a network of its own kind; a kernel that is an input is lost.
+        if node.op_type != "MatMul" and node.input[1] in inputs:
+            raise ModelError(
+                f"{path}: {node.input[1]}, the weight of {label(node)}, is an input of the file, "
+                "which holds no value for it. Export the network with its weights inside."
+            )
+    metadata = {entry.key: entry.value for entry in proto.metadata_props}
+    engines = tuple(filter(None, metadata.get(ENGINES_KEY, "").split(",")))
+    return OnnxGraph(path, inputs, layers, metadata.get(PROFILE_KEY), engines)
+
+
+def load(path: Path) -> Any:
+    """The file as a ``ModelProto``, data beside it included.
+
+    Raises:
+        ModelError: See ``read_graph``.
+    """
+    if not path.is_file():
+        raise ModelError(f"{path}: there is no such file. Export the network first.")
+    try:
+        proto = onnx.load(str(path))
+    except DecodeError as error:
+        raise ModelError(f"{path} is no ONNX file. Export the network again.") from error
+    except (onnx.checker.ValidationError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(
+            f"{path}: a part that lies in a file of its own cannot be read ({reason}). "
+            "Copy the files together."
+        ) from error
+    if not proto.graph.node:
+        raise ModelError(f"{path}: the file holds no network. Export the network again.")
+    return proto
+
+
+def layer_nodes(graph: Any) -> Iterator[Any]:
+    """Nodes that are convolutions or matrix products."""
+    return (node for node in graph.node if node.op_type in CONTRACTED)
+
+
+def read_layers(proto: Any) -> Iterator[Layer]:
+    """Layers of a network, in the order of its nodes."""
+    producers = {name: node for node in proto.graph.node for name in node.output}
+    arrays = {tensor.name: tensor for tensor in proto.graph.initializer}
+    types = element_types(proto)
+    for node in layer_nodes(proto.graph):
+        stored = stored_weight(node.input[1], producers, arrays)
+        activation, weight = (quantised_type(name, producers, types) for name in node.input[:2])
+        # Where only one of them is quantised, it is expanded before the product.
+        is_float = activation is None or weight is None
+        kind = types.get(node.input[0], 0) if is_float else weight
+        yield Layer(
+            name=label(node),
+            operator=node.op_type,
+            precision=precision_of(kind),
+            weight=None if stored is None else numpy_helper.to_array(stored),
+            contracted=contracted_axis(node),
+            grouped=attribute(node, "group", 1) != 1,
+        )
+
+
+def precision_of(kind: int | None) -> str:
+    """Our name of one of ONNX's element types."""
+    return "unknown" if kind is None else PRECISIONS.get(kind, f"type {kind}")
+
+
+def element_types(proto: Any) -> dict[str, int]:
+    """Element type of each tensor, as ONNX numbers them, where it can be inferred."""
+    graph = shape_inference.infer_shapes(proto).graph
+    values = (*graph.value_info, *graph.input, *graph.output)
+    types = {value.name: value.type.tensor_type.elem_type for value in values}
+    return types | {tensor.name: tensor.data_type for tensor in graph.initializer}
+
+
+def quantised_type(name: str, producers: dict[str, Any], types: dict[str, int]) -> int | None:
+    """Type from which the tensor ``name`` is dequantised; ``None`` if it is not."""
+    node = producers.get(name)
+    if node is None or node.op_type != "DequantizeLinear":
+        return None
+    return types.get(node.input[0])
+
+
+def stored_weight(name: str, producers: dict[str, Any], arrays: dict[str, Any]) -> Any:
+    """The stored tensor behind ``name``, seen through what keeps its shape; ``None`` if none."""
+    while name in producers and producers[name].op_type in ("DequantizeLinear", "Cast", "Identity"):
+        name = producers[name].input[0]
+    return arrays.get(name)
+
+
+def contracted_axis(node: Any) -> int:
+    """Axis of the weight over which the node sums."""
+    if node.op_type == "Gemm" and attribute(node, "transB", 0):
+        return 1
+    return CONTRACTED[node.op_type]
+
+
+def attribute(node: Any, name: str, default: int) -> int:
+    """An attribute that is a whole number."""
+    return next((entry.i for entry in node.attribute if entry.name == name), default)
+
+
+def label(node: Any) -> str:
+    """What to call a node: its name, or that of what it makes."""
+    return node.name or f"the {node.op_type} that makes {node.output[0]}"
+
+
+def sizes(value: Any) -> tuple[Size, ...]:
+    """Sizes of an input."""
+    return tuple(
+        entry.dim_value if entry.HasField("dim_value") else entry.dim_param or None
+        for entry in value.type.tensor_type.shape.dim
+    )

@@ -1,0 +1,21 @@
+import pytest
+
+from compressor.bench.statistics import figures, throughput, variation
+
+
+def test_variation_is_the_deviation_of_all_samples_over_their_mean():
+    assert variation([8.0, 12.0]) == pytest.approx(0.2)
+    assert variation([5.0, 5.0]) == 0.0
+
+
+def test_throughput_counts_the_images_of_all_runs_over_all_their_time():
+    assert throughput([10.0, 30.0], batch_size=4) == pytest.approx(8 / 0.04)
+
+
+@pytest.mark.parametrize(("slow_ms", "stable"), [(10.4, True), (10.6, False)])
+def test_a_series_is_stable_up_to_two_and_a_half_per_cent(slow_ms, stable):
+    assert figures([10.0, slow_ms], batch_size=1)["stable"] is stable
+
+
+def test_a_p99_of_few_samples_is_marked():
+    assert figures([1.0, 2.0], batch_size=1)["latency_ms"]["p99_reliable"] is False

@@ -1,0 +1,174 @@
+# ruff: noqa: ARG002, ARG005 - the fakes have the signatures of what they stand for
+"""A module and a CUDA that only write down what is done with them: the run path without a GPU.
+
+The fakes have no name that ``names.py`` does not list, so code that runs on them uses no other.
+"""
+
+import contextlib
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+import torch
+
+from compressor.tensorrt.cuda import Gpu
+
+A10 = Gpu(name="NVIDIA A10", capability=(8, 6), driver="580.1")
+CPU = torch.device("cpu")
+
+
+@dataclass
+class FakeStream:
+    cuda_stream: int = 7
+    log: list = field(default_factory=list)
+
+    def wait_stream(self, stream):
+        self.log.append("wait")
+
+    def synchronize(self):
+        self.log.append("synchronise")
+
+
+@dataclass
+class FakeGraph:
+    work: object
+    log: list
+
+    def replay(self):
+        self.log.append("replay")
+        self.work()
+
+
+@dataclass
+class FakeCuda:
+    """Streams and graphs that run at once; ``refusal`` is why a capture fails, if it does."""
+
+    available: bool = True
+    present: Gpu = A10
+    refusal: str | None = None
+    log: list = field(default_factory=list)
+
+    def is_available(self):
+        return self.available
+
+    def gpu(self):
+        return self.present
+
+    def device(self):
+        return CPU
+
+    def new_stream(self):
+        return FakeStream(log=self.log)
+
+    def current_stream(self):
+        return FakeStream()
+
+    def on(self, stream):
+        return contextlib.nullcontext()
+
+    def capture(self, stream, work):
+        if self.refusal is not None:
+            raise RuntimeError(self.refusal)
+        work()
+        self.log.append("capture")
+        return FakeGraph(work, self.log)
+
+
+class Named(SimpleNamespace):
+    """A member of an enum."""
+
+
+FLOAT, HALF, FP4 = Named(name="FLOAT"), Named(name="HALF"), Named(name="FP4")
+INPUT, OUTPUT = Named(name="INPUT"), Named(name="OUTPUT")
+
+
+class Context:
+    """Doubles its input: reads and writes the tensors whose addresses it was given."""
+
+    def __init__(self, engine, log):
+        self.engine, self.log, self.shape, self.tensors = engine, log, None, {}
+        self.takes_addresses = True
+
+    def set_input_shape(self, name, shape):
+        self.shape = shape
+        return self.engine.takes_shape
+
+    def infer_shapes(self):
+        return self.engine.missing
+
+    def get_tensor_shape(self, name):
+        return (self.shape[0], self.engine.output_width)
+
+    def set_tensor_address(self, name, memory):
+        self.tensors[name] = memory
+        self.log.append(f"address {name}")
+        return self.takes_addresses
+
+    def execute_async_v3(self, stream_handle):
+        assert stream_handle == 7
+        assert set(self.tensors) == {"images", "logits"}
+        self.log.append("execute")
+        return self.engine.runs.pop(0) if self.engine.runs else True
+
+
+class Engine:
+    """A plan with one input of shape (1 to 8, 3) and one output of shape (batch, 2)."""
+
+    num_io_tensors = 2
+
+    def __init__(self, log):
+        self.log, self.takes_shape, self.missing, self.runs = log, True, [], []
+        self.output_width = 2
+        self.kinds = {"images": FLOAT, "logits": FLOAT}
+        self.layers = '{"Layers": [], "Bindings": []}'
+        self.context = Context(self, log)
+
+    def get_tensor_name(self, index):
+        return ("images", "logits")[index]
+
+    def get_tensor_mode(self, name):
+        return INPUT if name == "images" else OUTPUT
+
+    def get_tensor_dtype(self, name):
+        return self.kinds[name]
+
+    def get_tensor_profile_shape(self, name, profile_index):
+        return [(1, 3), (4, 3), (8, 3)]
+
+    def create_execution_context(self):
+        return self.context
+
+    def create_engine_inspector(self):
+        return SimpleNamespace(get_engine_information=lambda format: self.layers)
+
+
+class ILogger:
+    def __init__(self):
+        pass
+
+
+class Runtime:
+    engine = None
+    engine_host_code_allowed = False
+
+    def __init__(self, logger):
+        self.logger = logger
+
+    def deserialize_cuda_engine(self, serialized_engine):
+        if Runtime.engine is None:
+            self.logger.log(
+                Named(name="ERROR"), "Error Code 1: Serialization (version tag differs)"
+            )
+        return Runtime.engine
+
+
+def fake_module(engine):
+    """The module ``tensorrt`` as far as running a plan needs it; every plan opens as ``engine``."""
+    runtime = type("Runtime", (Runtime,), {})
+    Runtime.engine = engine
+    return SimpleNamespace(
+        __version__="10.16.1.11",
+        ILogger=ILogger,
+        Runtime=runtime,
+        TensorIOMode=SimpleNamespace(INPUT=INPUT, OUTPUT=OUTPUT),
+        LayerInformationFormat=SimpleNamespace(JSON=Named(name="JSON")),
+    )
