@@ -63,7 +63,7 @@ STAGES = (
         everywhere=True,
     ),
     Stage("train", training.search, sections=("task", "sparsity", "train"), everywhere=True),
-    Stage("strip", stripping.strip, ("train",), ("strip",)),
+    Stage("strip", stripping.strip, ("train",), ("strip", "target")),
     Stage("tune", training.tune, ("strip", "dense"), ("task", "tune"), everywhere=True),
     Stage("export", delivery.export, ("tune", "dense"), ("export",)),
     Stage("verify", delivery.verify, ("train", "strip", "export")),

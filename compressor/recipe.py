@@ -17,6 +17,7 @@ from compressor.export.onnx import ExportSettings
 from compressor.settings import Settings
 from compressor.sparsity.catalog import METHODS, SparsitySettings
 from compressor.strip.budget import StripSettings
+from compressor.strip.target import TargetSettings
 from compressor.tasks.classification import TaskSettings
 from compressor.tasks.model import ModelSettings
 from compressor.train.settings import (
@@ -58,6 +59,8 @@ class Recipe(Settings):
     """The dense reference and teacher; it is trained for ``train.epochs + tune.epochs``."""
     train: SearchSettings
     """The search: sparse training that makes the path."""
+    target: TargetSettings = TargetSettings()
+    """What the slim network is to run on."""
     strip: StripSettings = StripSettings()
     """What the slim network may cost."""
     tune: TuneSettings
@@ -82,12 +85,11 @@ class Recipe(Settings):
 
 def _nothing_to_remove(sparsity: SparsitySettings, strip: StripSettings) -> list[str]:
     """What to do about a run that has neither a support nor a budget; empty where it has one."""
-    has_budget = strip.keep_macs is not None or strip.keep_params is not None
-    if has_budget or METHODS[sparsity.method].has_support(sparsity):
+    if strip.budget() or METHODS[sparsity.method].has_support(sparsity):
         return []
     return [
         f"the recipe: {sparsity.method} has no support of its own, so without a budget nothing "
-        "would be removed; give strip.keep_macs or strip.keep_params."
+        "would be removed; give strip.keep_macs, strip.keep_params or strip.keep_latency."
     ]
 
 

@@ -22,6 +22,7 @@ def make_summary(recipe: Recipe, run: Run) -> dict[str, Any]:
     teacher's forward passes; for the slim network search and tuning together, without what the
     dense teacher cost. ``weights`` says how many parameters of the slim network are not zero, as a
     share of its own and of the dense network's; at the granularity ``channel`` none are masked.
+    ``alignment`` says how many weights have widths that suit the target.
     """
     counts = read_json(run.path("strip", "counts.json"))
     verified = read_json(run.path("verify", "verify.json"))
@@ -52,14 +53,14 @@ def make_summary(recipe: Recipe, run: Run) -> dict[str, Any]:
         },
         "verify": verified["files"],
         "budget": {
-            "asked": recipe.strip.model_dump(
-                include={"keep_macs", "keep_params"}, exclude_none=True
-            ),
+            "asked": recipe.strip.budget(),
             "reached": {
                 "macs_share": slim["macs"] / dense["macs"],
                 "params_share": slim["params"] / dense["params"],
+                **_time_reached(recipe, run),
             },
         },
+        "alignment": read_json(run.path("strip", "alignment.json")),
         "weights": {
             "granularity": verified["granularity"],
             "share_of_slim": slim["nonzero_params"] / slim["params"],
@@ -68,6 +69,16 @@ def make_summary(recipe: Recipe, run: Run) -> dict[str, Any]:
         "speedup": latency["speedup"],
         "seconds": run.seconds(),
     }
+
+
+def _time_reached(recipe: Recipe, run: Run) -> dict[str, float]:
+    """The slim network's time on the target as ``strip`` measured it, in the unit of the budget."""
+    if not recipe.strip.in_time:
+        return {}
+    got = read_json(run.path("strip", "latency_budget.json"))["got"]
+    if recipe.strip.latency_ms is not None:
+        return {"latency_ms": got["ms"]}
+    return {"latency_share": got["share"]}
 
 
 def _side(

@@ -48,8 +48,10 @@ def forecast(shares: Mapping[int, float], num_epochs: int) -> float:
 class SupportWatch:
     """Follows the cost of the support over the epochs of one search; says once if it falls short.
 
-    Cost is that of the budget, parameters or MACs; MACs where there is no budget. ``more`` is what
-    the method can do about a support that is too small, empty where nothing is known.
+    Cost is that of the budget, parameters or MACs; MACs where there is no budget or one of time,
+    which nobody knows without building the network. A share of the time is then taken for the same
+    share of the MACs, and the lines say so; milliseconds are compared with nothing. ``more`` is
+    what the method can do about a support that is too small, empty where nothing is known.
     """
 
     def __init__(
@@ -63,6 +65,11 @@ class SupportWatch:
         by_params = settings.keep_params is not None
         self._measure = cost.params if by_params else cost.macs
         self._budget = settings.keep_params if by_params else settings.keep_macs
+        self._taken_for = ""
+        if settings.keep_latency is not None:
+            self._budget = settings.keep_latency
+            self._taken_for = " of the latency, taken for that share of the MACs"
+        self._in_words = _in_words(settings, self._budget)
         self._key = "support_params_share" if by_params else "support_macs_share"
         self._word = "parameters" if by_params else "MACs"
         self._units = {coupling.name: coupling.num_units for coupling in couplings.free}
@@ -82,10 +89,10 @@ class SupportWatch:
 
     def line(self, record: Mapping[str, Any]) -> str:
         """The share for a person; ``record`` must have a support."""
-        budget = "" if self._budget is None else f", budget {self._budget:.0%}"
         units = sum(record["support"].values()) / sum(self._units.values())
         share = self.share(record["support"])
-        return f"support holds {share:.0%} of the {self._word} ({units:.0%} of the units){budget}"
+        held = f"support holds {share:.0%} of the {self._word} ({units:.0%} of the units)"
+        return held + self._in_words
 
     def notices(self, record: Mapping[str, Any]) -> list[str]:
         """Says, once and from half of the search on, that the support will not fill the budget.
@@ -105,6 +112,16 @@ class SupportWatch:
         return [
             f"The support holds {self._shares[epoch]:.1%} of the {self._word} after epoch {epoch} "
             f"of {self._num_epochs} and is heading for {expected:.1%}; the budget is "
-            f"{self._budget:.1%}. Units outside the support will be filled in by rank: "
-            f"{self._advice}."
+            f"{self._budget:.1%}{self._taken_for}. Units outside the support will be filled in by "
+            f"rank: {self._advice}."
         ]
+
+
+def _in_words(settings: StripSettings, share: float | None) -> str:
+    """The budget at the end of a line; empty where there is none."""
+    if settings.latency_ms is not None:
+        return f", budget {settings.latency_ms:g} ms, which MACs do not tell"
+    if share is None:
+        return ""
+    in_time = settings.keep_latency is not None
+    return f", budget {share:.0%}" + (" of the latency, followed in MACs" if in_time else "")

@@ -25,6 +25,7 @@ FILES = {
         "certificate.json",
         "counts.json",
         "widths.json",
+        "alignment.json",
     },
     "tune": {"weights.safetensors", "history.json", "compute.json", "plan.json"},
     "export": {"model.onnx", "dense.onnx"},
@@ -148,8 +149,8 @@ class TestSummary:
         found = read_summary(digits_run)
         assert list(found) == [
             *("recipe", "seed", "test_images", "dense", "slim", "masked"),
-            *("stripped_before_tuning", "certificate", "verify", "budget", "weights", "speedup"),
-            "seconds",
+            *("stripped_before_tuning", "certificate", "verify", "budget", "alignment"),
+            *("weights", "speedup", "seconds"),
         ]
         for side in (found["dense"], found["slim"]):
             assert list(side) == [
@@ -271,6 +272,7 @@ class TestRunningAgain:
             ("train.lr=0.2", [n for n in NAMES if n not in ("inspect", "dense")]),
             ("sparsity.lam=2", ["train", "strip", "tune", *LAST]),
             ("strip.keep_macs=0.5", ["strip", "tune", *LAST]),
+            ("target.engine=openvino", ["strip", "tune", *LAST]),
             ("tune.lr=0.2", ["tune", *LAST]),
             ("export.opset=19", ["inspect", *LAST]),
             ("bench.rounds=9", ["bench", "package", "report"]),

@@ -130,3 +130,20 @@ def test_what_to_do_about_a_small_support_is_a_setting_that_the_method_has(setti
 def test_a_support_that_falls_short_is_told_with_what_the_method_can_do(chain, more, end):
     (notice,) = watching(chain, keep_macs=0.9, more=more).notices(record(chain, 2, 2, 3))
     assert notice.endswith(end)
+
+
+def test_a_share_of_the_time_is_followed_in_macs_and_said_so(chain):
+    watch = watching(chain, keep_latency=0.9)
+    line = watch.line(record(chain, 1, 4, 3))
+    assert line.startswith("support holds ")
+    assert " of the MACs " in line
+    assert line.endswith(", budget 90% of the latency, followed in MACs")
+    notices = [watch.notices(record(chain, epoch, 1, 1)) for epoch in (1, 2, 3)]
+    assert [len(said) for said in notices] == [0, 1, 0]
+    assert "the budget is 90.0% of the latency, taken for that share of the MACs." in notices[1][0]
+
+
+def test_milliseconds_are_compared_with_nothing(chain):
+    watch = watching(chain, latency_ms=3.5)
+    assert watch.line(record(chain, 1, 4, 3)).endswith(", budget 3.5 ms, which MACs do not tell")
+    assert [watch.notices(record(chain, epoch, 1, 1)) for epoch in (1, 2, 3, 4)] == [[]] * 4

@@ -18,6 +18,8 @@ ISA_FLAGS = (
 )
 """Instruction sets that change the speed of a network; the last five are Arm's."""
 
+VNNI = frozenset({"avx_vnni", "avx512_vnni"})
+
 PACKAGES = ("compressor", "torch", "onnx", "onnxscript", "onnxruntime", "openvino", "numpy")
 
 
@@ -54,6 +56,15 @@ def isa_flags(cpuinfo: str) -> list[str] | None:
         return None
     present = set(line.split())
     return [flag for flag in ISA_FLAGS if flag in present]
+
+
+def without_vnni() -> bool:
+    """Whether this is an x86 processor without instructions for sums of 8-bit products.
+
+    False where the processor cannot be known: the kernels that saturate are those of x86 alone.
+    """
+    flags = isa_flags(read_or_none(CPUINFO) or "")
+    return flags is not None and "avx2" in flags and VNNI.isdisjoint(flags)
 
 
 def field(cpuinfo: str, name: str) -> str | None:

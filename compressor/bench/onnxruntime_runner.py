@@ -8,8 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from compressor.bench.environment import without_vnni
 from compressor.bench.runner import import_engine
 from compressor.errors import ModelError
+from compressor.file_profile import check_profile
 
 CPU_PROVIDER = "CPUExecutionProvider"
 LOG_ERRORS = 3  # ONNX Runtime's severity: 2 is warning, 3 is error
@@ -19,7 +21,8 @@ class OnnxRuntimeRunner:
     """Runs an ONNX file with one input and one output.
 
     Raises:
-        ModelError: The file is not there, is not ONNX, or cannot be run by the CPU provider.
+        ModelError: The file is not there, is not ONNX, was made for another engine, or cannot be
+            run by the CPU provider.
         MissingExtra: ONNX Runtime is not installed.
     """
 
@@ -58,6 +61,7 @@ def open_session(path: Path, num_threads: int) -> Any:
     state = import_engine("onnxruntime.capi.onnxruntime_pybind11_state", "onnxruntime")
     if not path.is_file():
         raise ModelError(f"{path}: there is no such file. Export the network first.")
+    check_profile(path, OnnxRuntimeRunner.engine)
     options = session_options(ort, num_threads)
     # Each status of ONNX Runtime is an exception of its own; they share no base but Exception.
     refusals = (
@@ -81,6 +85,9 @@ def session_options(ort: Any, num_threads: int) -> Any:
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.log_severity_level = LOG_ERRORS
+    if without_vnni():
+        # Sums of products of 8-bit numbers saturate there, and are wrong: a slower, exact kernel.
+        options.add_session_config_entry("session.x64quantprecision", "1")
     # Idle threads spin for a while after a run: they would steal the time of the next runner.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     return options

@@ -9,6 +9,7 @@ from torch import Tensor
 from compressor.bench.onnxruntime_runner import check_shape
 from compressor.bench.runner import import_engine
 from compressor.errors import ModelError
+from compressor.file_profile import check_profile
 
 Hint = Literal["f32", "bf16"]
 """In what the float32 part of a graph is computed. Left to itself, OpenVINO takes bf16 where the
@@ -24,7 +25,7 @@ class OpenVinoRunner:
         precision: Of the float32 part; read back from what was compiled, and checked.
 
     Raises:
-        ModelError: The file is not there or cannot be read.
+        ModelError: The file is not there, cannot be read, or was made for another engine.
         MissingExtra: OpenVINO is not installed.
     """
 
@@ -34,6 +35,7 @@ class OpenVinoRunner:
         self._openvino = import_engine("openvino", "openvino")
         if not path.is_file():
             raise ModelError(f"{path}: there is no such file. Export the network first.")
+        check_profile(path, self.engine)
         self._path, self._num_threads, self._precision = path, num_threads, precision
         self._core = self._openvino.Core()
         self._sizes = self._read().input(0).partial_shape

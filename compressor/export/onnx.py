@@ -1,14 +1,18 @@
 """A network as one ONNX file, for any batch size, checked before it stands under its name."""
 
 import copy
+import tempfile
+import warnings
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
 from torch import nn
 from torch.export import Dim
+from torch.jit._trace import TracerWarning
 from torch.onnx import OnnxExporterError
 
 from compressor.bench.runner import import_engine
@@ -37,13 +41,27 @@ class ExportSettings(Settings):
     above 20."""
 
 
+@dataclass(frozen=True)
+class Exported:
+    """How a file came to be.
+
+    Attributes:
+        exporter: Which of PyTorch's exporters wrote it.
+        why: What hindered the first one, where it was not that.
+    """
+
+    exporter: Literal["dynamo", "torchscript"]
+    why: str | None = None
+
+
 def export_onnx(
     model: nn.Module, image_shape: tuple[int, int, int], path: Path, settings: ExportSettings
-) -> None:
+) -> Exported:
     """Write ``model``, as it is in evaluation mode, to ``path``; nothing is written on failure.
 
     The file holds all weights, takes ``images`` of shape ``(batch, *image_shape)`` with any batch
-    size and gives ``logits``. The same network gives the same bytes.
+    size and gives ``logits``. The same network gives the same bytes. Where PyTorch's exporter gives
+    up, its older one is tried, which is deprecated.
 
     Args:
         model: A float32 network that takes one tensor and gives one tensor; left as it is.
@@ -51,19 +69,25 @@ def export_onnx(
         path: Where the file goes.
         settings: The operators' version.
 
+    Returns:
+        Which exporter wrote the file, and why not the first.
+
     Raises:
-        ExportError: The network cannot be exported, or the file is not what was asked for.
+        ExportError: Neither can export the network, and what hindered the first is said; or the
+            file is not what was asked for.
         MissingExtra: ONNX or its exporter is not installed.
     """
     onnx = import_engine("onnx", "onnx")
     import_engine("onnxscript", "onnxscript")
     state_bytes = check_state(model)
     expected = Expected(image_shape, settings.opset, state_bytes)
-    proto = without_stack_traces(exported(model, image_shape, settings.opset))
+    proto, how = by_either(model, image_shape, settings.opset)
+    proto = without_stack_traces(proto)
     with whole_file(path) as temporary:
         temporary.write_bytes(proto.SerializeToString(deterministic=True))
         del proto  # the check reads the file, and two copies of the weights are enough
         check_structure(onnx, temporary, expected, name=str(path))
+    return how
 
 
 def check_state(model: nn.Module) -> int:
@@ -117,6 +141,57 @@ def exported(model: nn.Module, image_shape: tuple[int, int, int], opset: int) ->
         ) from error
     assert program is not None, "the dynamo exporter always returns a program"
     return program.model_proto
+
+
+def by_either(
+    model: nn.Module, image_shape: tuple[int, int, int], opset: int
+) -> tuple[Any, Exported]:
+    """The network as an ONNX ``ModelProto``, by the first exporter that can write it, and how.
+
+    Raises:
+        ExportError: Both gave up; says what hindered the first, since that can be mended.
+    """
+    try:
+        return exported(model, image_shape, opset), Exported("dynamo")
+    except ExportError as first:
+        proto = exported_by_tracing(model, image_shape, opset)
+        if proto is None:
+            raise
+        return proto, Exported("torchscript", why=str(first))
+
+
+def exported_by_tracing(
+    model: nn.Module, image_shape: tuple[int, int, int], opset: int
+) -> Any | None:
+    """The network as an ONNX ``ModelProto`` by the older exporter; ``None`` if it gives up.
+
+    It records one run. Where forward decides by what it is given, the record would hold one of the
+    ways it can go: the exporter only warns of that, and here it is a reason to give up.
+    """
+    network = copy.deepcopy(model).cpu().eval()
+    example = torch.zeros(EXAMPLE_BATCH, *image_shape)
+    try:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            no_chatter(),
+            warnings.catch_warnings(record=True) as said,
+        ):
+            warnings.simplefilter("always")
+            torch.onnx.export(
+                network,
+                (example,),
+                Path(folder) / "traced.onnx",
+                dynamo=False,
+                opset_version=opset,
+                dynamic_axes={INPUT_NAME: {0: BATCH_NAME}, OUTPUT_NAME: {0: BATCH_NAME}},
+                input_names=[INPUT_NAME],
+                output_names=[OUTPUT_NAME],
+            )
+            proto = import_engine("onnx", "onnx").load(str(Path(folder) / "traced.onnx"))
+    # Whatever forward raises, and what the exporter does not know.
+    except (OnnxExporterError, RuntimeError, TypeError, ValueError):
+        return None
+    return None if any(issubclass(one.category, TracerWarning) for one in said) else proto
 
 
 def first_cause(error: BaseException) -> str:

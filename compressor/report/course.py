@@ -102,7 +102,13 @@ def widths_section(run: RunRecord) -> Section:
     num_kept = sum(width.kept for width in run.widths)
     columns = ("Coupling", "Units", "Kept", "Share kept", "Share of MACs")
     plot = Plot("Units of each coupling, dense and kept", figures.width_figure(run.widths))
-    text = f"{formats.integer(num_kept)} of {formats.integer(num_units)} units stay."
+    aligned = run.summary.alignment
+    text = (
+        f"{formats.integer(num_kept)} of {formats.integer(num_units)} units stay. "
+        f"{aligned.aligned} of {aligned.weights} weights that could shrink have multiples of "
+        f"{aligned.multiple} channels, which suits the target, with "
+        f"{formats.percent(aligned.macs_share)} of their MACs."
+    )
     table = Table("Units before and after", columns, rows)
     return Section("widths", "Widths", (text,), plot, (table,))
 

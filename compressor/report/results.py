@@ -14,7 +14,12 @@ from compressor.report.run_files import (
     Summary,
 )
 
-BUDGET_NAMES = {"macs": "MACs kept", "params": "Parameters kept", "latency_ms": "Latency"}
+BUDGET_NAMES = {
+    "macs": "MACs kept",
+    "params": "Parameters kept",
+    "latency": "Latency kept",
+    "latency_ms": "Latency",
+}
 
 
 def comparison_section(run: RunRecord) -> Section:

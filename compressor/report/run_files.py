@@ -101,6 +101,15 @@ class Weights(Part):
         return self.granularity != "channel"
 
 
+class Alignment(Part):
+    """How many weights that shrank have widths that suit the target."""
+
+    multiple: PositiveInt
+    weights: NonNegativeInt
+    aligned: NonNegativeInt
+    macs_share: Share
+
+
 class Summary(Part):
     """``summary.json``."""
 
@@ -115,6 +124,7 @@ class Summary(Part):
     verify: list[Exported]
     seconds: dict[str, NonNegativeFloat]
     budget: Budget
+    alignment: Alignment
     weights: Weights
 
 

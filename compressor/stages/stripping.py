@@ -3,20 +3,21 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
 from compressor.context import Context
 from compressor.count import count, layer_macs
-from compressor.couplings.coupling import Couplings
 from compressor.errors import RunError
 from compressor.export.onnx import export_onnx
 from compressor.files import read_json, write_json
+from compressor.stages.in_time import Measuring, Problem, say_in_time, solve_in_time
 from compressor.stages.weight_level import num_nonzero, num_outside, partial_masks, slim_masks
+from compressor.stages.widths import multiple_of, write_widths
 from compressor.strip.apply import apply
-from compressor.strip.budget import Cost, explain, solve
+from compressor.strip.budget import Cost, solve
 from compressor.strip.certificate import certify
+from compressor.strip.explain import explain
 from compressor.strip.plan import make_plan
 from compressor.structure import Path as UnitsPath
 from compressor.structure import Structure
@@ -26,6 +27,9 @@ from compressor.train.mask_file import MASKS_FILE, save_masks
 
 CERTIFICATE_IMAGES = 64
 """Real images in the certificate, beside as many random ones and some of another size."""
+
+LATENCY_FILE = "latency_budget.json"
+"""What was asked and measured, where the budget is one of time."""
 
 
 def inspect(context: Context, folder: Path) -> None:
@@ -60,14 +64,10 @@ def inspect(context: Context, folder: Path) -> None:
 
 def strip(context: Context, folder: Path) -> None:
     """The budget solved along the path, the units outside removed, and the proof of it."""
-    recipe, run, couplings = context.recipe, context.run, context.couplings
+    recipe, couplings = context.recipe, context.couplings
     model = context.searched_model()
-    path = UnitsPath.from_json(read_json(run.path("train", "path.json")))
-    support = Structure.from_json(read_json(run.path("train", "structure.json")))
     cost = Cost.of(model, couplings, layer_macs(model, context.example))
-    structure = solve(couplings, cost, path, support, recipe.strip)
-    if notice := explain(couplings, cost, path, structure, recipe.strip):
-        context.console.warn(notice)
+    structure = _solved(context, model, cost, folder)
     images = context.task.example(CERTIFICATE_IMAGES)
     certificate = certify(
         model,
@@ -86,7 +86,6 @@ def strip(context: Context, folder: Path) -> None:
     write_json(folder / "structure.json", structure.to_json())
     write_json(folder / "certificate.json", certificate.to_json())
     write_json(folder / "counts.json", counts)
-    write_json(folder / "widths.json", _widths(couplings, cost, structure))
     save_weights(folder / "weights.safetensors", slim)
     blocks = f", removed as blocks: {', '.join(certificate.branches)}" if plan.branches else ""
     context.console.say(
@@ -95,11 +94,31 @@ def strip(context: Context, folder: Path) -> None:
         f"{slim_counts['params'] / dense_counts['params']:.1%} of the parameters, "
         f"stripped equals masked to {certificate.max_rel_diff_fp32:.1e}{blocks}"
     )
+    write_widths(context, cost, structure, folder)
     if (masks := context.masks("train")) is not None:
         kept = slim_masks(plan, model, slim, masks)
         save_masks(folder / MASKS_FILE, kept)
         for line in _of_weights(counts, slim, kept, len(partial_masks(masks))):
             context.console.say(line)
+
+
+def _solved(context: Context, model: nn.Module, cost: Cost, folder: Path) -> Structure:
+    """The structure that the recipe asks for; a budget in time leaves its record in ``folder``."""
+    run, couplings, console = context.run, context.couplings, context.console
+    path = UnitsPath.from_json(read_json(run.path("train", "path.json")))
+    support = Structure.from_json(read_json(run.path("train", "structure.json")))
+    multiple = multiple_of(context)
+    settings = context.recipe.strip.model_copy(update={"round_to": multiple.channels})
+    if settings.in_time:
+        around = Measuring.of(context.recipe, context.data.image_shape, console)
+        structure, record = solve_in_time(Problem(model, couplings, cost, path, settings), around)
+        write_json(folder / LATENCY_FILE, record)
+        say_in_time(record, console)
+        return structure
+    structure = solve(couplings, cost, path, support, settings)
+    if notice := explain(couplings, cost, path, structure, settings):
+        console.warn(notice)
+    return structure
 
 
 def _counts(context: Context, model: nn.Module, slim: nn.Module) -> dict[str, dict[str, int]]:
@@ -126,16 +145,3 @@ def _of_weights(
             "strip: the cut takes groups of four apart; taken anew for tuning, they leave out "
             f"{num_outside(slim, masks)} weights that are not zero{rest if whole else ''}"
         )
-
-
-def _widths(couplings: Couplings, cost: Cost, structure: Structure) -> list[dict[str, Any]]:
-    whole = cost.macs({})
-    return [
-        {
-            "coupling": c.name,
-            "units": c.num_units,
-            "kept": int(structure.keep[c.name].sum()),
-            "share_of_macs": 1 - cost.macs({c.name: c.num_units}) / whole,
-        }
-        for c in couplings.free
-    ]

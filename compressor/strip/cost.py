@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -81,6 +81,13 @@ class Cost:
         """Parameters when each coupling loses the given number of units."""
         return self._params.cost(self._lost(removed))
 
+    def sizes_left(self, tensor: str, removed: Mapping[str, int]) -> tuple[int, ...]:
+        """Shape of a parameter when each coupling loses the given number of units."""
+        left = list(self.shapes[tensor])
+        for axis, owners in self.cut_axes.get(tensor, {}).items():
+            left[axis] -= sum(block * removed.get(name, 0) for name, block in owners)
+        return tuple(left)
+
     def macs_table(self, names: Sequence[str]) -> Table:
         """``macs`` for couplings by number, in the order of ``names``; others stay whole."""
         numbers = {name: number for number, name in enumerate(names)}
@@ -88,14 +95,23 @@ class Cost:
             Piece(macs / units, [units], [[(numbers[name], 1)] if name in numbers else []])
             for name, (units, macs) in self.products.items()
         ]
-        return Table(
-            len(names), self.fixed_macs, self._pieces(numbers, self.macs_per_entry) + products
-        )
+        pieces = self.pieces(names, self.macs_per_entry)
+        return Table(len(names), self.fixed_macs, pieces + products)
 
     def params_table(self, names: Sequence[str]) -> Table:
         """``params`` for couplings by number, in the order of ``names``; others stay whole."""
         numbers = {name: number for number, name in enumerate(names)}
         return Table(len(names), 0.0, self._pieces(numbers, dict.fromkeys(self.shapes, 1.0)))
+
+    def pieces(self, names: Sequence[str], weights: Collection[str]) -> list[Piece]:
+        """MACs of those ``weights`` that are multiplied, for couplings by number."""
+        numbers = {name: number for number, name in enumerate(names)}
+        uses = {name: self.macs_per_entry[name] for name in self.macs_per_entry if name in weights}
+        return self._pieces(numbers, uses)
+
+    def macs_of(self, weights: Collection[str]) -> float:
+        """MACs per image of some weights at full width."""
+        return sum(math.prod(self.shapes[name]) * self.macs_per_entry[name] for name in weights)
 
     def _pieces(self, numbers: Mapping[str, int], per_entry: Mapping[str, float]) -> list[Piece]:
         pieces = []

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from compressor.strip.table import Floats, Ints, Table
+from compressor.strip.table import CostTable, Floats, Ints
 
 TOLERANCE = 0.02
 """How far below its budget a network may end, as a share of the budget."""
@@ -43,7 +43,7 @@ class Ladder:
         floors: Fewest units of each.
         firsts: Units of the first step of each.
         tops: Most units of each.
-        multiple: Units of a later step; the last one of a coupling may be smaller.
+        steps: Units of each later step; the last one of a coupling may be smaller.
         means: For each coupling the mean scores of its steps, best first.
         worths: For each coupling the sum of the scores that no, one, two ... steps grant.
     """
@@ -52,7 +52,7 @@ class Ladder:
     floors: Ints
     firsts: Ints
     tops: Ints
-    multiple: int
+    steps: Ints
     means: tuple[Floats, ...]
     worths: tuple[Floats, ...]
 
@@ -61,7 +61,7 @@ class Ladder:
         cls,
         scores: Sequence[Floats],
         floors: Sequence[int],
-        multiple: int,
+        steps: int | Sequence[int],
         optional: Collection[int] = (),
         closed: Collection[int] = (),
     ) -> "Ladder":
@@ -70,28 +70,29 @@ class Ladder:
         Args:
             scores: Scores of the units of each coupling.
             floors: Fewest units of each that has any.
-            multiple: Units of a step.
+            steps: Units of a step, of each coupling or of all.
             optional: Couplings, by number, that may lose all of their units.
             closed: Couplings, by number, that have lost them.
         """
         units = np.array([len(score) for score in scores], dtype=np.int64)
         lows, tops = np.array(floors, dtype=np.int64), units.copy()
-        firsts = np.full(len(units), multiple, dtype=np.int64)
+        strides = np.broadcast_to(np.array(steps, dtype=np.int64), units.shape)
+        firsts = strides.copy()
         firsts[list(optional)] = lows[list(optional)]
         lows[[*optional, *closed]] = 0
         tops[list(closed)] = 0
         means, worths = [], []
-        for score, low, first, top in zip(scores, lows, firsts, tops, strict=True):
+        for score, low, first, stride, top in zip(scores, lows, firsts, strides, tops, strict=True):
             above = np.sort(score)[::-1][low:top]
-            starts = np.append(0, np.arange(first, len(above), multiple))
+            starts = np.append(0, np.arange(first, len(above), stride))
             sums = np.add.reduceat(above, starts) if len(above) else above
             means.append(sums / np.diff(np.append(starts, len(above))) if len(above) else above)
             worths.append(np.cumsum([0.0, *sums]))
-        return cls(units, lows, firsts, tops, multiple, tuple(means), tuple(worths))
+        return cls(units, lows, firsts, tops, strides, tuple(means), tuple(worths))
 
     def widths(self, levels: Ints) -> Ints:
         """Units of each coupling after so many steps."""
-        above = np.where(levels > 0, self.firsts + (levels - 1) * self.multiple, 0)
+        above = np.where(levels > 0, self.firsts + (levels - 1) * self.steps, 0)
         widths: Ints = np.minimum(self.floors + above, self.tops)
         return widths
 
@@ -120,7 +121,7 @@ class Ladder:
         return summed
 
 
-def fill(table: Table, ladder: Ladder, allowed: float) -> Ints:
+def fill(table: CostTable, ladder: Ladder, allowed: float) -> Ints:
     """Units of each coupling, at most ``allowed`` in cost; the floors must be within it.
 
     Steps are granted in the order of their mean scores, and one that no longer fits is passed over,
@@ -142,12 +143,12 @@ def fill(table: Table, ladder: Ladder, allowed: float) -> Ints:
     return ladder.widths(now.levels)
 
 
-def grant(table: Table, ladder: Ladder, allowed: float) -> Ints:
+def grant(table: CostTable, ladder: Ladder, allowed: float) -> Ints:
     """Units of each coupling after the order of the scores alone, nothing exchanged."""
     return ladder.widths(_granted(table, ladder, allowed))
 
 
-def _granted(table: Table, ladder: Ladder, allowed: float) -> Ints:
+def _granted(table: CostTable, ladder: Ladder, allowed: float) -> Ints:
     """Steps of each coupling when they are granted one after the other, as long as they fit."""
     number = len(ladder.means)
     owners = np.repeat(np.arange(number), [len(means) for means in ladder.means])
@@ -190,7 +191,7 @@ class _Exchange:
     worth: float
 
 
-def _exchange(table: Table, ladder: Ladder, levels: Ints) -> _Exchange:
+def _exchange(table: CostTable, ladder: Ladder, levels: Ints) -> _Exchange:
     return _Exchange(levels, table.cost(ladder.removed(levels)), ladder.worth(levels))
 
 
@@ -198,7 +199,9 @@ def _is_close(exchange: _Exchange, allowed: float) -> bool:
     return (1 - TOLERANCE) * allowed <= exchange.reached <= allowed
 
 
-def _best_exchange(table: Table, ladder: Ladder, levels: Ints, allowed: float) -> _Exchange | None:
+def _best_exchange(
+    table: CostTable, ladder: Ladder, levels: Ints, allowed: float
+) -> _Exchange | None:
     """The best exchange of one step, or of all if one is not enough; None where there is none."""
     granted: list[int] = np.flatnonzero(levels).tolist()
     granted.sort(key=lambda coupling: ladder.mean(coupling, int(levels[coupling]) - 1))
@@ -220,7 +223,7 @@ def _best_exchange(table: Table, ladder: Ladder, levels: Ints, allowed: float) -
 
 
 def _exchanged(
-    table: Table, ladder: Ladder, levels: Ints, taken: int, allowed: float
+    table: CostTable, ladder: Ladder, levels: Ints, taken: int, allowed: float
 ) -> Iterator[Ints]:
     """A step taken back from one coupling; others granted: the best, or a large one first."""
     below = levels.copy()
@@ -238,13 +241,13 @@ def _exchanged(
         yield _refilled(table, ladder, refilled, ~others, allowed)
 
 
-def _searched(table: Table, ladder: Ladder, levels: Ints, allowed: float) -> Ints:
+def _searched(table: CostTable, ladder: Ladder, levels: Ints, allowed: float) -> Ints:
     """The best of all widths of a few couplings around those they have, then refilled.
 
     Taken are the couplings with the largest steps, and as many steps up and down as there is time
     for: in a small network all of them.
     """
-    steps = table.rises(ladder.units - ladder.floors, np.full(len(levels), ladder.multiple))
+    steps = table.rises(ladder.units - ladder.floors, ladder.steps)
     few = np.argsort(-steps, kind="stable")[:MAX_SEARCHED]
     heights = np.array([len(ladder.means[coupling]) for coupling in few])
     around = _around(levels[few], heights)
@@ -276,7 +279,7 @@ def _around(levels: Ints, heights: Ints) -> list[Ints]:
 
 
 def _refilled(
-    table: Table, ladder: Ladder, levels: Ints, among: NDArray[np.bool_], allowed: float
+    table: CostTable, ladder: Ladder, levels: Ints, among: NDArray[np.bool_], allowed: float
 ) -> Ints:
     """``levels`` with steps of ``among`` granted, each time the best that fits."""
     levels = levels.copy()
@@ -289,7 +292,7 @@ def _refilled(
     return levels
 
 
-def _fitting_rises(table: Table, ladder: Ladder, levels: Ints, allowed: float) -> Floats:
+def _fitting_rises(table: CostTable, ladder: Ladder, levels: Ints, allowed: float) -> Floats:
     """Cost of the next step of each coupling; zero where there is none or it does not fit."""
     added = ladder.widths(levels + 1) - ladder.widths(levels)
     removed = ladder.removed(levels)

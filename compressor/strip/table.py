@@ -4,8 +4,8 @@ What one unit costs depends on the widths of all other couplings, since a weight
 product of its axes.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,19 +31,32 @@ class Piece(NamedTuple):
     cuts: Sequence[Sequence[tuple[int, int]]]
 
 
-class Table:
-    """Cost of a network by what each of its couplings loses, for all couplings at once.
+class CostTable(Protocol):
+    """Cost of a network by what each of its couplings loses, whatever it is counted in."""
 
-    Args:
-        num_couplings: How many couplings there are.
-        fixed: Cost of what belongs to no tensor.
-        pieces: The tensors of the network.
+    def cost(self, removed: Ints) -> float:
+        """Cost when each coupling loses so many units, shape ``(couplings,)``."""
+        ...
+
+    def costs(self, removed: Ints) -> Floats:
+        """``cost`` of several choices, shape ``(choices, couplings)``."""
+        ...
+
+    def rises(self, removed: Ints, added: Ints) -> Floats:
+        """What it costs to give each coupling alone ``added`` units back; both by coupling."""
+        ...
+
+
+class Sizes:
+    """Sizes of the cut axes of all pieces, by what each coupling loses.
+
+    Attributes:
+        owners: For each pair of a coupling and a piece that it cuts, the coupling's number.
+        pieces: For each of these pairs the piece's number.
     """
 
-    def __init__(self, num_couplings: int, fixed: float, pieces: Sequence[Piece]) -> None:
+    def __init__(self, num_couplings: int, pieces: Sequence[Piece]) -> None:
         num_axes = max((len(piece.sizes) for piece in pieces), default=1) or 1
-        self.num_couplings, self._fixed = num_couplings, fixed
-        self._factors = np.array([piece.factor for piece in pieces], dtype=np.float64)
         self._sizes = np.ones((len(pieces), num_axes))
         blocks: dict[tuple[int, int], Floats] = {}
         for number, piece in enumerate(pieces):
@@ -52,37 +65,77 @@ class Table:
                 for coupling, block in owners:
                     blocks.setdefault((coupling, number), np.zeros(num_axes))[axis] += block
         pairs = np.array(list(blocks), dtype=np.int64).reshape(-1, 2)
-        self._owners, self._pieces = pairs[:, 0], pairs[:, 1]
+        self.owners, self.pieces = pairs[:, 0], pairs[:, 1]
         self._blocks = np.array(list(blocks.values())).reshape(-1, num_axes)
-        self._places = (self._pieces[:, None] * num_axes + np.arange(num_axes)).ravel()
+        self._places = (self.pieces[:, None] * num_axes + np.arange(num_axes)).ravel()
         self._per_unit = np.zeros((num_couplings, len(pieces), num_axes))
-        self._per_unit[self._owners, self._pieces] = self._blocks
+        self._per_unit[self.owners, self.pieces] = self._blocks
 
-    def cost(self, removed: Ints) -> float:
-        """Cost when each coupling loses so many units, shape ``(couplings,)``."""
-        return self._fixed + float((self._factors * self._left(removed).prod(axis=1)).sum())
-
-    def _left(self, removed: Ints) -> Floats:
-        """Sizes of the cut axes, shape ``(pieces, axes)``."""
-        lost = (self._blocks * removed[self._owners, None]).ravel()
+    def left(self, removed: Ints) -> Floats:
+        """Sizes when each coupling loses so many units; shape ``(pieces, axes)``."""
+        lost = (self._blocks * removed[self.owners, None]).ravel()
         gone = np.bincount(self._places, weights=lost, minlength=self._sizes.size)
         return self._sizes - gone.reshape(self._sizes.shape)
 
-    def costs(self, removed: Ints) -> Floats:
-        """``cost`` of several choices, shape ``(choices, couplings)``; quick where few differ."""
+    def several(self, removed: Ints) -> Iterator[Floats]:
+        """``left`` of choices ``(choices, couplings)``, in parts ``(some choices, pieces, axes)``.
+
+        Quick where the choices differ in few couplings.
+        """
         differ = np.flatnonzero((removed != removed[0]).any(axis=0))
-        left, parts = self._left(removed[0]), []
+        left = self.left(removed[0])
         for chunk in np.array_split(removed, -(-len(removed) // CHUNK)):
             more = (chunk - removed[0])[:, differ]
-            sizes = left - np.tensordot(more, self._per_unit[differ], axes=1)
-            parts.append(self._fixed + sizes.prod(axis=2) @ self._factors)
-        return np.concatenate(parts)
+            yield left - np.tensordot(more, self._per_unit[differ], axes=1)
+
+    def wider(self, left: Floats, added: Ints) -> Floats:
+        """Sizes of each pair's piece when its coupling alone gets ``added`` units back.
+
+        Args:
+            left: The sizes before, shape ``(pieces, axes)``.
+            added: Units by coupling.
+
+        Returns:
+            Shape ``(pairs, axes)``.
+        """
+        wider: Floats = left[self.pieces] + self._blocks * added[self.owners, None]
+        return wider
+
+
+class Table:
+    """Cost that is the sum of products of sizes: MACs, parameters.
+
+    Args:
+        num_couplings: How many couplings there are.
+        fixed: Cost of what belongs to no tensor.
+        pieces: The tensors of the network.
+    """
+
+    def __init__(self, num_couplings: int, fixed: float, pieces: Sequence[Piece]) -> None:
+        self.num_couplings, self._fixed = num_couplings, fixed
+        self._factors = np.array([piece.factor for piece in pieces], dtype=np.float64)
+        self._sizes = Sizes(num_couplings, pieces)
+
+    def cost(self, removed: Ints) -> float:
+        """Cost when each coupling loses so many units, shape ``(couplings,)``."""
+        left = self._sizes.left(removed)
+        return self._fixed + float((self._factors * left.prod(axis=1)).sum())
+
+    def costs(self, removed: Ints) -> Floats:
+        """``cost`` of several choices, shape ``(choices, couplings)``; quick where few differ."""
+        return np.concatenate(
+            [
+                self._fixed + sizes.prod(axis=2) @ self._factors
+                for sizes in self._sizes.several(removed)
+            ]
+        )
 
     def rises(self, removed: Ints, added: Ints) -> Floats:
         """What it costs to give each coupling alone ``added`` units back; both by coupling."""
-        left = self._left(removed)
+        left, pieces = self._sizes.left(removed), self._sizes.pieces
         before = self._factors * left.prod(axis=1)
-        wider = left[self._pieces] + self._blocks * added[self._owners, None]
-        after = self._factors[self._pieces] * wider.prod(axis=1)
-        rises = after - before[self._pieces]
-        return np.bincount(self._owners, rises, minlength=self.num_couplings).astype(np.float64)
+        after = self._factors[pieces] * self._sizes.wider(left, added).prod(axis=1)
+        rises = np.bincount(
+            self._sizes.owners, after - before[pieces], minlength=self.num_couplings
+        )
+        return rises.astype(np.float64)

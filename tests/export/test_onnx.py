@@ -12,7 +12,15 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from compressor.errors import ExportError, MissingExtra
-from compressor.export.onnx import ExportSettings, export_onnx, first_cause, no_chatter
+from compressor.export.onnx import (
+    Exported,
+    ExportSettings,
+    export_onnx,
+    exported_by_tracing,
+    first_cause,
+    no_chatter,
+)
+from compressor.export.verify import check_parity, parity, random_inputs
 
 IMAGE_SHAPE = (3, 16, 16)
 SETTINGS = ExportSettings()
@@ -26,6 +34,28 @@ class HalfMask(nn.Module):
 
     def forward(self, weight):
         return weight * self.mask
+
+
+class ByHand(torch.autograd.Function):
+    """Reads memory, which the exporter cannot follow, and says what it is in ONNX."""
+
+    @staticmethod
+    def forward(_context, values):
+        assert values.data_ptr()
+        return values.clamp(min=0)
+
+    @staticmethod
+    def symbolic(graph, values):
+        return graph.op("Relu", values)
+
+
+class Foreign(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer, self.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+
+    def forward(self, images):
+        return ByHand.apply(self.norm(self.layer(images))).mean((2, 3))
 
 
 class Branching(nn.Module):
@@ -99,6 +129,26 @@ def test_a_forward_that_cannot_be_traced_is_named_in_one_line_and_writes_nothing
     assert "\n" not in str(refused.value)
     assert list(tmp_path.iterdir()) == []
     assert capfd.readouterr() == ("", "")
+
+
+def test_the_exporter_of_the_file_is_said(net, tmp_path):
+    how = export_onnx(net, IMAGE_SHAPE, tmp_path / "model.onnx", SETTINGS)
+
+    assert how == Exported("dynamo")
+
+
+def test_where_the_exporter_gives_up_the_older_one_writes_the_file_and_it_is_said_why(tmp_path):
+    net, path = Foreign().eval(), tmp_path / "model.onnx"
+
+    how = export_onnx(net, IMAGE_SHAPE, path, SETTINGS)
+
+    assert how.exporter == "torchscript"
+    assert how.why.startswith("Foreign cannot be exported for images of [3, 16, 16]: ")
+    check_parity(parity(net, path, random_inputs(IMAGE_SHAPE)), path)
+
+
+def test_the_older_exporter_gives_up_where_it_would_take_one_way_for_all():
+    assert exported_by_tracing(Branching(), IMAGE_SHAPE, 20) is None
 
 
 def test_masks_left_on_the_network_are_refused_and_the_older_file_stays(tmp_path):

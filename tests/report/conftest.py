@@ -118,6 +118,7 @@ def summary() -> dict[str, Any]:
             "asked": {"keep_macs": 0.25},
             "reached": {"macs_share": 0.2513, "params_share": 0.21},
         },
+        "alignment": {"multiple": 16, "weights": 8, "aligned": 6, "macs_share": 0.75},
         "weights": {"granularity": "channel", "share_of_slim": 1.0, "share_of_dense": 0.21},
     }
 

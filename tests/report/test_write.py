@@ -282,6 +282,12 @@ def test_a_run_without_tuning_or_couplings_still_has_a_report(run):
     assert "Nothing was trained in this run." in "".join(page.words)
 
 
+def test_the_widths_say_how_many_suit_the_target(run):
+    page, _ = pages_of(run)
+
+    assert "6 of 8 weights that could shrink have multiples of 16 channels" in "".join(page.words)
+
+
 def test_a_budget_in_other_terms_is_shown_in_its_unit(run):
     asked = {"latency_ms": 4.5, "keep": "support"}
     run.change("summary.json", ["budget"], {"asked": asked, "reached": {"latency_ms": 4.608}})

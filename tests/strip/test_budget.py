@@ -20,13 +20,13 @@ from compressor.strip.budget import (
     Cost,
     StripSettings,
     best_units,
-    explain,
     floor_of,
     relative_scores,
     removed_units,
     round_up,
     solve,
 )
+from compressor.strip.explain import explain
 from compressor.strip.plan import make_plan
 from compressor.structure import Path, Structure
 
@@ -281,8 +281,9 @@ def test_empty_support_becomes_the_floors(couplings, cost, path):
 @pytest.mark.parametrize(("units", "multiple", "floor"), [(16, 1, 2), (16, 8, 8), (40, 8, 8)])
 def test_floor_is_a_share_rounded_up_to_the_multiple(couplings, units, multiple, floor):
     coupling = next(c for c in couplings.free if c.num_units == units)
-    assert floor_of(coupling, StripSettings(round_to=multiple, floor_share=0.1)) == floor
-    assert floor_of(coupling, StripSettings(round_to=64, floor_share=0.1)) == units
+    chosen = StripSettings(round_to=multiple, floor_share=0.1)
+    assert floor_of(coupling, chosen, step=multiple) == floor
+    assert floor_of(coupling, chosen, step=64) == units
 
 
 def test_path_of_another_network_is_refused(couplings, cost, path):

@@ -75,7 +75,7 @@ def test_widths_keep_budget_floors_and_multiples(problem):
     assert (widths >= ladder.floors).all()
     assert (widths <= ladder.units).all()
     above = widths[widths < ladder.units] - ladder.floors[widths < ladder.units]
-    assert (above % ladder.multiple == 0).all()
+    assert (above % ladder.steps[widths < ladder.units] == 0).all()
 
 
 @PROPERTY
@@ -96,7 +96,7 @@ def test_no_further_step_fits(problem):
     widths = fill(table, ladder, allowed)
     for coupling in np.flatnonzero(widths < ladder.units):
         wider = widths.copy()
-        wider[coupling] = min(widths[coupling] + ladder.multiple, ladder.units[coupling])
+        wider[coupling] = min(widths[coupling] + ladder.steps[coupling], ladder.units[coupling])
         assert reached(table, ladder, wider) > allowed
 
 

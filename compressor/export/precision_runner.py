@@ -1,0 +1,87 @@
+"""What measures the accuracy of a file whose engine may not be on this machine."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from compressor.bench.onnxruntime_runner import CPU_PROVIDER, LOG_ERRORS, OnnxRuntimeRunner
+from compressor.bench.openvino_runner import OpenVinoRunner
+from compressor.bench.runner import Runner, import_engine
+from compressor.errors import ModelError
+from compressor.export.precision_twin import float32_twin
+from compressor.export.profiles import MeasuredBy, Profile
+from compressor.export.quant_calibration import input_of
+
+
+class AsWrittenRunner:
+    """Computes an ONNX file node by node as it is written, whatever engine it was made for.
+
+    Slow, and the same on every machine: nothing is fused, so no kernel of 8-bit numbers is used,
+    which may saturate on older processors, and what is float16 is rounded to it. It says what a
+    file computes, not how fast.
+
+    Raises:
+        ExportError: The file is no ONNX, or takes more than one input.
+        ModelError: The file cannot be run.
+        MissingExtra: ONNX or ONNX Runtime is not installed.
+    """
+
+    engine = "onnxruntime-as-written"
+
+    def __init__(self, path: Path, num_threads: int) -> None:
+        self._name, _shape = input_of(path)
+        self._session = _session(path, num_threads)
+        self._feed: dict[str, np.ndarray[Any, Any]] = {}
+
+    def prepare(self, batch: Tensor) -> None:
+        """Fix the input of every following ``run``; shape ``(batch, *image_shape)``."""
+        self._feed = {self._name: batch.detach().cpu().contiguous().numpy()}
+
+    def run(self) -> Tensor:
+        """Output for the prepared batch."""
+        assert self._feed, "prepare comes before run"
+        return torch.from_numpy(self._session.run(None, self._feed)[0])
+
+    def close(self) -> None:
+        """Drop the session."""
+        del self._session
+        self._feed = {}
+
+
+def _session(path: Path, num_threads: int) -> Any:
+    ort = import_engine("onnxruntime", "onnxruntime")
+    state = import_engine("onnxruntime.capi.onnxruntime_pybind11_state", "onnxruntime")
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = num_threads
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = LOG_ERRORS
+    refusals = (state.InvalidGraph, state.NotImplemented, state.Fail, state.RuntimeException)
+    twin = float32_twin(import_engine("onnx", "onnx").load(str(path)))
+    try:
+        return ort.InferenceSession(twin.SerializeToString(), options, providers=[CPU_PROVIDER])
+    except refusals as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"{path} cannot be computed: {reason}. Write it again.") from error
+
+
+MEASURES: dict[MeasuredBy, Callable[[Path, int], Runner]] = {
+    "onnxruntime": OnnxRuntimeRunner,
+    "onnxruntime-as-written": AsWrittenRunner,
+    "openvino": lambda path, num_threads: OpenVinoRunner(path, num_threads, "f32"),
+}
+"""What measures files, by the names in the profiles. OpenVINO reads a bfloat16 or int8 graph in its
+own precision; the hint speaks of the float32 rest."""
+
+
+def measuring_runner(profile: Profile, path: Path, num_threads: int) -> Runner:
+    """A runner for the file at ``path``, of ``profile``, on this machine's CPU.
+
+    Raises:
+        ModelError: The file cannot be run.
+        MissingExtra: What measures this profile is not installed.
+    """
+    return MEASURES[profile.measured_by](path, num_threads)

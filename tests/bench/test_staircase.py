@@ -1,0 +1,178 @@
+"""Layers measured at a few widths: real engines, small layers, and no claim about speed."""
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch.nn import functional
+
+from compressor.bench.engines import RUNNERS
+from compressor.bench.staircase import (
+    COPIES,
+    MAX_TURNS,
+    SHARES,
+    TURN,
+    check_measurable,
+    clock_of,
+    measure,
+    measure_grids,
+    widths_of,
+)
+from compressor.bench.staircase_graphs import batch_of, side_of
+from compressor.bench.staircase_store import Store, cache_folder, machine
+from compressor.errors import BudgetError, RunError
+from compressor.files import read_json
+from compressor.strip.layer_shapes import LayerShape
+from compressor.strip.target import TargetSettings
+
+PLAIN = LayerShape(32, 16, (6, 6), (3, 3), (2, 2), (1, 1), (1, 1))
+DEPTHWISE = LayerShape(24, 1, (6, 5), (3, 3), (1, 1), (1, 1), (1, 1), group_out=1, groups=24)
+GROUPED = LayerShape(24, 4, (4, 4), (1, 1), (1, 1), (0, 0), (1, 1), groups=3)
+VECTORS = LayerShape(10, 12, (7,))
+SHAPES = [PLAIN, DEPTHWISE, GROUPED, VECTORS]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
+@pytest.mark.parametrize("num_copies", [1, 3])
+def test_the_file_and_the_module_compute_the_same(shape, num_copies, tmp_path):
+    side, batch = side_of(shape, num_copies, 2, tmp_path), batch_of(shape, 2)
+    outputs = []
+    for engine in ("onnxruntime", "torch"):
+        runner = RUNNERS[engine](side, 1)
+        runner.prepare(batch)
+        outputs.append(runner.run().flatten())
+        runner.close()
+    onnx.checker.check_model(side.onnx_path, full_check=True)
+    assert outputs[0].std() > 0
+    assert torch.allclose(*outputs, atol=1e-5)
+
+
+def test_copies_are_the_layer_with_different_weights(tmp_path):
+    module, images = side_of(PLAIN, COPIES, 2, tmp_path).module, batch_of(PLAIN, 2)
+    expected = sum(
+        functional.conv2d(images, layer.weight, layer.bias, 2, 1).mean((2, 3))
+        for layer in module.layers
+    )
+    assert torch.allclose(module(images), expected, atol=1e-5)
+    assert not torch.equal(module.layers[0].weight, module.layers[1].weight)
+
+
+@pytest.mark.parametrize(
+    ("shape", "block", "varies", "expected"),
+    [
+        (PLAIN.at(64, 64), 16, (True, True), ((16, 32, 48, 64), (16, 32, 48, 64))),
+        (PLAIN.at(512, 3), 16, (True, False), ((64, 192, 320, 512), (3,))),
+        (PLAIN.at(24, 16), 16, (True, True), ((16, 24), (16,))),
+        (PLAIN, 16, (False, False), ((32,), (16,))),
+        (DEPTHWISE, 16, (True, False), ((16, 24), (1,))),
+        (GROUPED, 8, (True, True), ((24,), (4,))),
+        (VECTORS.at(1000, 512), 1, (False, True), ((1000,), (64, 192, 320, 512))),
+    ],
+)
+def test_widths_are_whole_blocks_and_groups_up_to_the_dense(shape, block, varies, expected):
+    assert widths_of(shape, block, varies) == expected
+
+
+class Steps:
+    """A clock that goes on by one second each time it is read."""
+
+    def __init__(self):
+        self.now = 0
+
+    def __call__(self):
+        self.now += 1
+        return self.now
+
+
+def test_every_layer_gets_as_many_runs():
+    clock = Steps()
+    times = measure([GROUPED, VECTORS], TargetSettings(), clock)
+    assert clock.now == 2 * 2 * 2 * MAX_TURNS * TURN
+    # One run takes 1000 ms by this clock, several copies no longer: what is left is the least.
+    assert times == [1000 / COPIES / 10] * 2
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "cache" / "staircase.json", machine(TargetSettings(), None))
+
+
+def test_grids_hold_a_time_for_each_width_and_are_measured_once(store):
+    told = []
+    layers = {PLAIN: (True, True), VECTORS: (False, True)}
+    first = measure_grids(layers, 8, TargetSettings(), store, told.append)
+    grid = first[PLAIN]
+    assert grid.ms.shape == (len(grid.outs), len(grid.intos)) == (4, 2)
+    assert (grid.ms > 0).all()
+    assert (grid.block, first[VECTORS].block) == (8, 1)
+    assert told == [PLAIN.name, VECTORS.name]
+    again = measure_grids(layers, 8, TargetSettings(), Store(store._path, store._key))
+    assert all(np.array_equal(again[shape].ms, first[shape].ms) for shape in layers)
+
+
+def test_what_another_engine_or_machine_took_is_not_read(store):
+    store.add({"a": 1.0})
+    for other in ({"engine": "torch"}, {"num_threads": 2}, {"batch_size": 8}):
+        assert Store(store._path, machine(TargetSettings(**other), None)).times == {}
+    assert Store(store._path, machine(TargetSettings(), "a GPU")).times == {}
+    assert Store(store._path, store._key).times == {"a": 1.0}
+
+
+def test_what_others_wrote_meanwhile_stays(store):
+    other = Store(store._path, machine(TargetSettings(engine="torch"), None))
+    twin = Store(store._path, store._key)
+    other.add({"a": 1.0})
+    twin.add({"b": 2.0})
+    store.add({"c": 3.0})
+    assert {k: e["ms"] for k, e in read_json(store._path).items()} == {
+        other._name: {"a": 1.0},
+        store._name: {"b": 2.0, "c": 3.0},
+    }
+
+
+@pytest.mark.parametrize("text", ["{", "[1, 2]", '{"a": 3}'])
+def test_a_broken_file_is_named_with_what_to_do(tmp_path, text):
+    path = tmp_path / "staircase.json"
+    path.write_text(text)
+    with pytest.raises(RunError, match=r"staircase.json cannot be read .* delete it"):
+        Store(path, {})
+
+
+def test_the_key_names_the_engine_and_the_processor():
+    key = machine(TargetSettings(), None)
+    assert key["engine"] == "onnxruntime"
+    assert key["version"][0].isdigit()
+    assert machine(TargetSettings(), "H100")["device"] == "H100"
+
+
+def test_the_cache_lies_where_the_variable_says(monkeypatch, tmp_path):
+    monkeypatch.setenv("COMPRESSOR_CACHE", str(tmp_path))
+    assert cache_folder() == tmp_path
+    monkeypatch.delenv("COMPRESSOR_CACHE")
+    assert cache_folder().name == "compressor"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+@pytest.mark.parametrize("engine", ["tensorrt", "tensorrt-rtx"])
+def test_an_engine_for_gpus_is_refused_without_one(engine):
+    with pytest.raises(BudgetError, match=f"^target.engine = {engine} .*no CUDA device"):
+        check_measurable(TargetSettings(engine=engine))
+
+
+def test_a_precision_that_no_layer_is_measured_in_is_refused():
+    with pytest.raises(BudgetError, match="^target.precision = int8 cannot be measured"):
+        check_measurable(TargetSettings(precision="int8"))
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "torch"])
+def test_engines_that_run_here_are_taken(engine):
+    check_measurable(TargetSettings(engine=engine))
+
+
+@pytest.mark.parametrize(("threads", "clock"), [(1, "process"), (2, "wall")])
+def test_several_threads_are_timed_by_the_clock_on_the_wall(threads, clock):
+    assert clock_of(TargetSettings(num_threads=threads)) == clock
+
+
+def test_shares_end_with_the_dense_width():
+    assert sorted(SHARES)[-1] == 1.0
