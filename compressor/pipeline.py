@@ -65,9 +65,9 @@ STAGES = (
     Stage("train", training.search, sections=("task", "sparsity", "train"), everywhere=True),
     Stage("strip", stripping.strip, ("train",), ("strip", "target")),
     Stage("tune", training.tune, ("strip", "dense"), ("task", "tune"), everywhere=True),
-    Stage("export", delivery.export, ("tune", "dense"), ("export",)),
+    Stage("export", delivery.export, ("tune", "dense"), ("export", "precision")),
     Stage("verify", delivery.verify, ("train", "strip", "export")),
-    Stage("bench", delivery.bench, ("export",), ("bench",)),
+    Stage("bench", delivery.bench, ("export",), ("bench", "precision")),
     Stage(
         "package", delivery.package, ("strip", "tune", "export", "verify"), sections=WHOLE_RECIPE
     ),

@@ -14,6 +14,7 @@ from compressor.bench.timer import BenchSettings
 from compressor.data.catalog import DataSettings
 from compressor.errors import RecipeError
 from compressor.export.onnx import ExportSettings
+from compressor.export.precision import PrecisionSettings
 from compressor.settings import Settings
 from compressor.sparsity.catalog import METHODS, SparsitySettings
 from compressor.strip.budget import StripSettings
@@ -67,6 +68,8 @@ class Recipe(Settings):
     """Training of the slim network, with the dense one as teacher."""
     export: ExportSettings = ExportSettings()
     """How networks are written as ONNX."""
+    precision: PrecisionSettings = PrecisionSettings()
+    """In which other precisions the slim network is written."""
     bench: BenchSettings = BenchSettings()
     """How latency is measured."""
 

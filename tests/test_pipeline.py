@@ -28,7 +28,7 @@ FILES = {
         "alignment.json",
     },
     "tune": {"weights.safetensors", "history.json", "compute.json", "plan.json"},
-    "export": {"model.onnx", "dense.onnx"},
+    "export": {"model.onnx", "dense.onnx", "exporters.json", "precisions.json"},
     "verify": {"verify.json"},
     "bench": {"latency.json"},
     "package": {
@@ -260,6 +260,37 @@ class TestRunningAgain:
         assert f"warning: {path} is not as strip wrote it; the stage runs again." in said
         assert path.read_bytes() == before
 
+    def test_files_of_other_precisions_are_gated_verified_timed_and_reported(self, digits_copy):
+        profiles = ["fp16", "int8-ort-cpu", "int8-tensorrt"]
+        changes = [f"precision.profiles={profiles}", "precision.gate.max_accuracy_drop=0.05"]
+        assert rerun(digits_copy, *changes, "bench.batch_sizes=[1]") == LAST
+        folder = digits_copy.folder
+        records = read_json(folder / "export/precisions.json")
+        assert [record["profile"] for record in records] == profiles
+        for record in records:
+            assert record["sha256"] == sha256(folder / "export" / record["file"])
+            assert record["search"]["accuracy"] >= record["float_accuracy"] - 0.05
+        verified = {row["file"]: row for row in read_json(folder / "verify/verify.json")["files"]}
+        slim = verified["model.onnx"]["accuracy"]
+        for record in records:
+            assert verified[record["file"]]["accuracy"] == pytest.approx(slim, abs=0.05)
+            assert 1e-5 < verified[record["file"]]["max_rel_diff"] < 0.2
+        chain = read_json(folder / "bench/latency.json")["chain"]
+        assert chain["unmeasured"] == ["model.int8-tensorrt.onnx"]
+        assert list(chain["latency"]["1"]) == [
+            *("dense, torch", "dense, onnxruntime", "slim, onnxruntime"),
+            *("slim fp16, onnxruntime", "slim int8-ort-cpu, onnxruntime"),
+        ]
+        page = (folder / "report.md").read_text(encoding="utf-8")
+        assert "slim int8-ort-cpu, onnxruntime" in page
+        assert "runs model.int8-tensorrt.onnx: unmeasured" in page
+
+    def test_how_each_file_was_exported_is_on_record(self, digits_run):
+        found = read_json(digits_run.folder / "export/exporters.json")
+        assert found == dict.fromkeys(
+            ("model.onnx", "dense.onnx"), {"exporter": "dynamo", "why": None}
+        )
+
     @pytest.mark.parametrize(
         ("override", "again"),
         [
@@ -275,6 +306,7 @@ class TestRunningAgain:
             ("target.engine=openvino", ["strip", "tune", *LAST]),
             ("tune.lr=0.2", ["tune", *LAST]),
             ("export.opset=19", ["inspect", *LAST]),
+            ('precision.profiles=["fp16"]', LAST),
             ("bench.rounds=9", ["bench", "package", "report"]),
             ("name=other", ["package", "report"]),
         ],

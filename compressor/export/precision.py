@@ -22,7 +22,7 @@ from compressor.export.culprits import Search, find_culprits
 from compressor.export.precision_figures import Figures, check_figures, figures
 from compressor.export.precision_runner import measuring_runner
 from compressor.export.precision_writers import Source, Writer, open_writer
-from compressor.export.profiles import Profile
+from compressor.export.profiles import Profile, ProfileName
 from compressor.export.quant_calibration import QuantSettings, batches_of
 from compressor.files import sha256, whole_file
 from compressor.settings import Settings
@@ -45,8 +45,11 @@ class GateSettings(Settings):
 
 
 class PrecisionSettings(Settings):
-    """How files in other precisions are made."""
+    """In which other precisions the slim network is written, and how."""
 
+    # Strictness would refuse the lists that TOML and JSON have in place of tuples.
+    profiles: tuple[ProfileName, ...] = Field(default=(), strict=False)
+    """Kinds of file beside the float32 one, each for the engines it is named after."""
     quant: QuantSettings = Field(default_factory=QuantSettings)
     """Calibration of int8 and fp8."""
     gate: GateSettings = Field(default_factory=GateSettings)

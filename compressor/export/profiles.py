@@ -11,6 +11,11 @@ from typing import Literal
 from compressor.errors import RecipeError
 
 Precision = Literal["fp32", "fp16", "bf16", "int8", "fp8"]
+ProfileName = Literal[
+    "fp16", "bf16", "int8-ort-cpu", "int8-openvino", "int8-tensorrt", "fp8-tensorrt"
+]
+"""Those that can be asked for; float32 is always written."""
+
 MeasuredBy = Literal["onnxruntime", "onnxruntime-as-written", "openvino"]
 """What runs a file when its accuracy is measured without the device that it is for.
 

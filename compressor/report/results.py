@@ -6,6 +6,7 @@ from compressor.report import formats
 from compressor.report.headline import engine_name
 from compressor.report.page import Section, Table
 from compressor.report.run_files import (
+    Chain,
     Latency,
     Network,
     Percentiles,
@@ -121,7 +122,27 @@ def latency_section(run: RunRecord) -> Section:
         "Time for one whole batch. The speed-up is dense time over slim time: its median and the "
         "two ends of its interval; an interval that holds 1 shows no clear difference."
     )
-    return Section("latency", "Latency", (note,), tables=(table, timing))
+    chain = run.latency.chain
+    if chain is None:
+        return Section("latency", "Latency", (note,), tables=(table, timing))
+    unmeasured = ", ".join(chain.unmeasured)
+    more = (f"No engine on this machine's CPU runs {unmeasured}: unmeasured.",) * bool(unmeasured)
+    return Section("latency", "Latency", (note, *more), tables=(table, _chain_table(chain), timing))
+
+
+def _chain_table(chain: Chain) -> Table:
+    rows = tuple(
+        (
+            name,
+            formats.integer(batch),
+            *map(formats.milliseconds, (link.p50, link.p90, link.p99)),
+            *_speedup(link.speedup),
+        )
+        for batch, links in sorted(chain.latency.items())
+        for name, link in links.items()
+    )
+    columns = ("What, where", "Batch", "p50", "p90", "p99", "Speed-up", "Interval")
+    return Table(f"Against the {chain.reference}, all in turns", columns, rows)
 
 
 def _latency_table(summary: Summary, latency: Latency) -> Table:

@@ -194,12 +194,27 @@ class SpeedUp(Part):
     high: PositiveFloat
 
 
+class ChainLink(Percentiles):
+    """Times of one file or network beside the dense network in PyTorch."""
+
+    speedup: SpeedUp
+
+
+class Chain(Part):
+    """All that was timed beside the dense network in PyTorch, by batch size and name."""
+
+    reference: str
+    unmeasured: list[str]
+    latency: dict[int, dict[str, ChainLink]]
+
+
 class Latency(Part):
     """``bench/latency.json``: the speed-up goes by engine and batch size."""
 
     speedup: dict[str, dict[int, SpeedUp]]
     environment: dict[str, Any]
     method: dict[str, Any]
+    chain: Chain | None = None
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,12 @@
 """Stages of the finished network: exported, checked, timed, packed and reported."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from compressor.bench.chain import bench_chain
 from compressor.bench.engines import Side
 from compressor.bench.pair import bench_pair
 from compressor.context import Context
@@ -16,6 +18,7 @@ from compressor.package.description import Accuracy, Counts, Description, Prepro
 from compressor.package.write import Contents, Records, packed_model, write_package
 from compressor.recipe import shipped
 from compressor.report.write import write_report
+from compressor.stages.precisions import file_name, verified_precisions, write_precisions
 from compressor.stages.weight_level import num_nonzero
 from compressor.structure import Structure
 from compressor.summary import make_summary
@@ -30,10 +33,19 @@ REPORT_FILES = ("summary.json", "report.md", "report.html")
 
 
 def export(context: Context, folder: Path) -> None:
-    """The dense and the slim network as ONNX."""
+    """The dense and the slim network as ONNX, the slim one in all precisions asked for."""
     shape, settings = context.data.image_shape, context.recipe.export
-    export_onnx(context.slim_model("tune"), shape, folder / "model.onnx", settings)
-    export_onnx(context.dense_model(), shape, folder / "dense.onnx", settings)
+    networks = {"model.onnx": context.slim_model("tune"), "dense.onnx": context.dense_model()}
+    exported = {}
+    for name, model in networks.items():
+        exported[name] = export_onnx(model, shape, folder / name, settings)
+        if exported[name].why is not None:
+            context.console.warn(
+                f"{name} was written by PyTorch's older exporter, {exported[name].exporter}: "
+                f"{exported[name].why}"
+            )
+    write_json(folder / "exporters.json", {name: asdict(how) for name, how in exported.items()})
+    write_precisions(context, folder)
 
 
 def verify(context: Context, folder: Path) -> None:
@@ -58,6 +70,7 @@ def verify(context: Context, folder: Path) -> None:
         predictor = OnnxPredictor(path, torch.get_num_threads())
         right = context.task.accuracy(predictor, "test")
         files.append({"file": name, "max_rel_diff": measured.max_rel_diff, "accuracy": right})
+    files += verified_precisions(context)
     write_json(
         folder / "verify.json",
         {
@@ -80,10 +93,11 @@ def bench(context: Context, folder: Path) -> None:
             (context.slim_model("tune"), "model.onnx"),
         )
     ]
-    write_json(
-        folder / "latency.json",
-        bench_pair(sides[0], sides[1], context.recipe.bench, context.console),
-    )
+    record = bench_pair(sides[0], sides[1], context.recipe.bench, context.console)
+    files = [run.path("export", file_name(name)) for name in context.recipe.precision.profiles]
+    if files:
+        record["chain"] = bench_chain(sides[0], sides[1], files, context.recipe.bench)
+    write_json(folder / "latency.json", record)
 
 
 def package(context: Context, folder: Path) -> None:

@@ -71,6 +71,11 @@ class Classification:
         places = np.arange(min(num_images, len(self._data.validation)))
         return self._inputs(self._data.validation, places)
 
+    def calibration(self, num_images: int, seed: int) -> Tensor:
+        """So many training images, or all, drawn by ``seed``; normalised, not augmented."""
+        places = np.random.default_rng(seed).permutation(self.num_train)[:num_images]
+        return self._inputs(self._data.train, np.sort(places))
+
     def _inputs(self, split: Split, places: NDArray[np.int64]) -> Tensor:
         pixels = torch.from_numpy(np.ascontiguousarray(split.images[places]))
         return (pixels.float() / 255 - self._mean) / self._std

@@ -1,0 +1,92 @@
+"""The whole way from the dense network in PyTorch to each slim file, timed at once.
+
+Ratios of different comparisons must not be multiplied: so all take turns in one process.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from compressor.bench.engines import Side
+from compressor.bench.onnxruntime_runner import OnnxRuntimeRunner
+from compressor.bench.openvino_runner import OpenVinoRunner
+from compressor.bench.runner import Runner
+from compressor.bench.stopwatch import CLOCKS
+from compressor.bench.timer import BenchSettings, Latency, compare, interleave
+from compressor.bench.torch_runner import TorchRunner
+from compressor.file_profile import read_profile
+
+INPUT_SEED = 0
+REFERENCE = "dense, torch"
+
+CPU_RUNNERS: Mapping[str, Callable[[Path, int], Runner]] = {
+    "onnxruntime": OnnxRuntimeRunner,
+    "openvino": OpenVinoRunner,
+}
+"""Engines whose files can be timed on a CPU, the default first."""
+
+
+def bench_chain(
+    dense: Side, slim: Side, files: Sequence[Path], settings: BenchSettings
+) -> dict[str, Any]:
+    """Latency of the dense network in PyTorch, both float32 files, and ``files``, interleaved.
+
+    Files that no engine of the CPU runs, TensorRT's say, are named in the record and not timed.
+
+    Returns:
+        ``reference``; ``unmeasured``: names of files; ``latency``: batch size (as text), then what
+        was timed, then the figures of ``Latency`` and ``speedup`` over the reference.
+
+    Raises:
+        ModelError: A file cannot be run.
+        MissingExtra: An engine is not installed.
+    """
+    threads = settings.num_threads
+    makers: dict[str, Callable[[], Runner]] = {
+        REFERENCE: lambda: TorchRunner(dense.module, threads),
+        "dense, onnxruntime": lambda: OnnxRuntimeRunner(dense.onnx_path, threads),
+        "slim, onnxruntime": lambda: OnnxRuntimeRunner(slim.onnx_path, threads),
+    }
+    unmeasured = []
+    for path in files:
+        profile = read_profile(path)
+        engine = next((name for name in CPU_RUNNERS if name in profile.engines), None)
+        if engine is None:
+            unmeasured.append(path.name)
+        else:
+            makers[f"slim {profile.name}, {engine}"] = _maker(engine, path, threads)
+    latency = {
+        str(size): _cell(makers, (size, *dense.image_shape), settings)
+        for size in settings.batch_sizes
+    }
+    return {"reference": REFERENCE, "unmeasured": unmeasured, "latency": latency}
+
+
+def _maker(engine: str, path: Path, num_threads: int) -> Callable[[], Runner]:
+    return lambda: CPU_RUNNERS[engine](path, num_threads)
+
+
+def _cell(
+    makers: Mapping[str, Callable[[], Runner]],
+    shape: tuple[int, int, int, int],
+    settings: BenchSettings,
+) -> dict[str, dict[str, Any]]:
+    batch = torch.randn(*shape, generator=torch.Generator().manual_seed(INPUT_SEED))
+    with ExitStack() as stack:
+        runners = {}
+        for name, make in makers.items():
+            runners[name] = make()
+            stack.callback(runners[name].close)
+            runners[name].prepare(batch)
+        samples = interleave(runners, settings, CLOCKS[settings.clock])
+    return {
+        name: {
+            **Latency.of(samples_ms).to_json(),
+            "speedup": asdict(compare(samples[REFERENCE], samples_ms)),
+        }
+        for name, samples_ms in samples.items()
+    }
