@@ -58,6 +58,22 @@ def _values_in(argument: Any) -> list[Value]:
     return []
 
 
+def constant_result(call: Call) -> Tensor | None:
+    """What the operator gives, where all tensors it is given are constants; else None."""
+    if any(value.constant is None for value in call.values):
+        return None
+    result = call.target(**{name: _data(each) for name, each in call.arguments.items()})
+    return result if isinstance(result, Tensor) else None
+
+
+def _data(argument: Any) -> Any:
+    if isinstance(argument, Value):
+        return argument.constant
+    if isinstance(argument, list | tuple):
+        return [_data(item) for item in argument]
+    return argument
+
+
 def call_of(node: fx.Node, known: Mapping[fx.Node, Any]) -> Call:
     """The call that ``node`` makes; ``known`` holds the results of the nodes before it."""
     args, kwargs = fx.node.map_arg((node.args, dict(node.kwargs)), lambda other: known[other])

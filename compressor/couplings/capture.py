@@ -74,7 +74,7 @@ def _exported(model: nn.Module, arguments: tuple[Any, ...], where: Place) -> Exp
     twin = sharing_copy(model)
     make_traceable_(twin, where)
     shapes = torch.utils._pytree.tree_map(_batch_is_variable, arguments)
-    with no_chatter(), _no_fused_attention(), warnings.catch_warnings():
+    with no_chatter(), _no_fused_attention(), _no_autocast_off(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's, on what it will deprecate
         try:
             return torch.export.export(twin, arguments, strict=False, dynamic_shapes=shapes)
@@ -97,6 +97,30 @@ def _no_fused_attention() -> Iterator[None]:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(before)
+
+
+@contextmanager
+def _no_autocast_off() -> Iterator[None]:
+    """Blocks with autocast switched off do nothing here, where it is off, and hide their operators.
+
+    The exporter makes each a graph of its own inside the graph.
+    """
+    enter: Any = torch.autocast.__enter__
+    leave: Any = torch.autocast.__exit__
+
+    def enter_if_on(self: torch.autocast) -> Any:
+        return enter(self) if self._enabled else self
+
+    def leave_if_on(self: torch.autocast, *raised: Any) -> Any:
+        return leave(self, *raised) if self._enabled else None
+
+    setattr(torch.autocast, "__enter__", enter_if_on)  # noqa: B010  a type checker refuses it
+    setattr(torch.autocast, "__exit__", leave_if_on)  # noqa: B010
+    try:
+        yield
+    finally:
+        setattr(torch.autocast, "__enter__", enter)  # noqa: B010
+        setattr(torch.autocast, "__exit__", leave)  # noqa: B010
 
 
 _DECISIONS = ("data-dependent", "DataDependent", "GuardOnData", "UserError")

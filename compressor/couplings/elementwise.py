@@ -2,9 +2,7 @@
 
 from collections.abc import Callable
 
-import torch
-
-from compressor.couplings.call import Call, Result
+from compressor.couplings.call import Call, Result, constant_result
 from compressor.couplings.coupling import Kind
 from compressor.couplings.ledger import Ledger
 from compressor.couplings.meeting import Joined, broadcast_party, meet
@@ -173,7 +171,7 @@ def _together(ledger: Ledger, call: Call, zero_of: ZeroRule) -> Result:
     parties = [broadcast_party(value, shape) for value in call.values]
     joined = meet(ledger, parties, frozenset(range(len(shape))))
     sheets = tuple(Sheet(settle(entry.labels), zero_of(entry)) for entry in joined)
-    constant = _constant(call)
+    constant = constant_result(call) if call.values else None
     return Value(shape, sheets, constant)
 
 
@@ -183,28 +181,6 @@ def _note_roles(ledger: Ledger, call: Call) -> None:
     for value in call.values:
         for axis in range(len(value.shape)):
             ledger.reads_if_bare(value, axis, kind)
-
-
-def _constant(call: Call) -> torch.Tensor | None:
-    """The result itself, where all tensors are constants."""
-    if not call.values or any(value.constant is None for value in call.values):
-        return None
-    return evaluate(call)
-
-
-def evaluate(call: Call) -> torch.Tensor | None:
-    """The result of an operator on constants."""
-
-    def data(argument: object) -> object:
-        if isinstance(argument, Value):
-            return argument.constant
-        if isinstance(argument, list | tuple):
-            return [data(item) for item in argument]
-        return argument
-
-    arguments = {name: data(argument) for name, argument in call.arguments.items()}
-    result = call.target(**arguments)
-    return result if isinstance(result, torch.Tensor) else None
 
 
 def reduce(ledger: Ledger, call: Call) -> Result:

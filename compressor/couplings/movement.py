@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from compressor.couplings.call import Call, Result
+from compressor.couplings.call import Call, Result, constant_result
 from compressor.couplings.ledger import Ledger
 from compressor.couplings.meeting import Party, meet
 from compressor.couplings.places import EQUAL_PARTS, hold_counted, unite_parts
@@ -94,7 +94,8 @@ SAME = frozenset(
 def same(_ledger: Ledger, call: Call) -> Result:
     """The labels of the first tensor, unchanged."""
     value = call.values[0]
-    return Value(call.shape, value.sheets, value.constant)
+    # Not the constant of the first tensor: its type of numbers may be another one now.
+    return Value(call.shape, value.sheets, constant_result(call))
 
 
 def move(ledger: Ledger, call: Call) -> Result:

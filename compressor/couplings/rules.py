@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from compressor.couplings import contraction, convolution, elementwise, movement, normalization
-from compressor.couplings.call import Call, Result
+from compressor.couplings.call import Call, Result, constant_result
 from compressor.couplings.gate import gate
 from compressor.couplings.ledger import Ledger
 from compressor.couplings.sheets import Value
@@ -36,7 +36,7 @@ def create(_ledger: Ledger, call: Call) -> Result:
     if call.name in {"arange", "scalar_tensor"} and all(
         not isinstance(argument, Value) for argument in call.arguments.values()
     ):
-        constant = elementwise.evaluate(call)
+        constant = constant_result(call)
     return Value(call.shape, (), constant)
 
 

@@ -45,6 +45,20 @@ def test_captured_graph_runs_at_another_batch_size(num_images):
     assert torch.allclose(module(images), net(images), atol=1e-6)
 
 
+def test_a_block_with_autocast_off_is_part_of_the_graph():
+    def forward(x):
+        with torch.autocast("cpu", enabled=False):
+            return x.relu() * 2
+
+    before = torch.autocast.__enter__
+    graph = capture(Net(forward), IMAGES).graph
+    assert {"relu", "mul"} <= {
+        str(node.target).split(".")[1] for node in graph.nodes if node.op == "call_function"
+    }
+    assert all(node.op != "get_attr" for node in graph.nodes)
+    assert torch.autocast.__enter__ is before
+
+
 def test_several_inputs_are_a_tuple():
     class Two(nn.Module):
         def forward(self, x, y):

@@ -214,6 +214,15 @@ def test_indexing_with_constants_moves_labels():
         assert found.sheets[0].labels[0, :, 0, 0].tolist() == [4, 0, 1]
 
 
+def test_constants_that_are_made_whole_numbers_are_indices():
+    ledger = Ledger()
+    halves = Value((3,), (), torch.tensor([4.5, 0.5, 1.5]))
+    place = apply_rule(ledger, aten.to.dtype, halves, torch.int64)
+    assert place.constant.tolist() == [4, 0, 1]
+    found = apply_rule(ledger, aten.index.Tensor, labelled(ledger, SHAPE), [None, place])
+    assert found.sheets[0].labels[0, :, 0, 0].tolist() == [4, 0, 1]
+
+
 def test_indexing_with_what_the_network_computes_holds_the_indexed_axis():
     ledger = Ledger()
     value = labelled(ledger, SHAPE, (1, 2))
