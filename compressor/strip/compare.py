@@ -10,6 +10,7 @@ from compressor.couplings.capture import Example
 from compressor.couplings.coupling import Couplings, named_tensors
 from compressor.couplings.sharing import sharing_copy
 from compressor.errors import CheckError
+from compressor.memory import give_back
 from compressor.strip.apply import apply
 from compressor.strip.plan import StripPlan, make_plan
 from compressor.strip.reading import Reading, masked
@@ -44,9 +45,13 @@ def compare(
     stripped = outputs_of(
         stripped_for(make_plan(model, couplings, structure), model, dtype), batches
     )
-    return difference_and_spread(
+    # Neither network outlives its outputs; the next one compared has room then.
+    give_back()
+    found = difference_and_spread(
         outputs_of(masked(model, couplings, structure, dtype), batches), stripped
     )
+    give_back()
+    return found
 
 
 def stripped_for(plan: StripPlan, model: nn.Module, dtype: torch.dtype) -> Reading:

@@ -9,6 +9,7 @@ from compressor.couplings.coupling import Agreement, Coupling, Couplings, Engine
 from compressor.couplings.index_flow import index_flow
 from compressor.couplings.trace import trace
 from compressor.errors import CouplingError
+from compressor.memory import give_back
 from compressor.strip.budget import Depth
 from compressor.strip.depth import with_branches
 from compressor.strip.trial import freeze_what_fails
@@ -46,10 +47,13 @@ def find_couplings(
     if engine == "torch-pruning":
         couplings = _of_torch_pruning(model, example, heads)
     else:
-        couplings = freeze_what_fails(model, index_flow(model, example, heads), example)
+        traced = index_flow(model, example, heads)
+        give_back()
+        couplings = freeze_what_fails(model, traced, example)
         agreement = Agreement(("index-flow",))
         if engine == "both":
             agreement = _second_opinion(model, example, couplings, check_seconds)
+            give_back()
         couplings = replace(couplings, agreement=agreement)
     return with_branches(model, couplings, example) if depth == "remove" else couplings
 
