@@ -2,18 +2,26 @@
 
 import ctypes
 import gc
+from collections.abc import Iterable
+
+from torch import Tensor
+
+LARGE_BYTES = 200_000_000
+"""Networks of fewer bytes are not worth the half second that a collection of all objects takes."""
 
 GIVE_BACK_ALL = 0
 """Of ``malloc_trim``: bytes that the allocator may keep."""
 
 
-def give_back() -> None:
-    """Let the system have what is no longer used.
+def give_back(held: Iterable[Tensor]) -> None:
+    """Let the system have what is no longer used, where the tensors ``held`` are large.
 
     Captured graphs refer to themselves, so that their tensors stay until the collector comes by,
     and the allocator of glibc keeps freed blocks of up to 32 MiB: after the couplings of a vision
     transformer that was half of all that the process held. Elsewhere only the first is done.
     """
+    if sum(tensor.numel() * tensor.element_size() for tensor in held) < LARGE_BYTES:
+        return
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:

@@ -19,6 +19,7 @@ from compressor.files import fingerprint, sha256, write_json
 from compressor.recipe import Recipe, shipped
 from compressor.run import Run
 from compressor.stages import delivery, stripping, training
+from compressor.stages.ready import check_here
 from compressor.tasks.model import find_file
 from compressor.train.device import Device, on_cpu
 
@@ -129,6 +130,8 @@ def run_recipe(recipe: Recipe, where: Where) -> Run:
     )
     with run.locked() if is_main else nullcontext():
         if is_main:
+            if not (run.folder / "strip").is_dir():
+                check_here(recipe)
             _write_head(recipe, run)
         inputs = _inputs(recipe, where.model_folders)
         for stage in _stages_until(where.until):
@@ -194,7 +197,9 @@ def _settings(stage: Stage, recipe: Recipe) -> dict[str, Any]:
     held = {"strip.held": [strip.keep, strip.freeze, strip.engine]}
     # Branches change no coupling, so that a search serves both depths; inspect lists them.
     depth = {"strip.depth": strip.depth} if stage.name == "inspect" else {}
-    return settings | epochs | depth | (held if stage.name in ("inspect", "train") else {})
+    # Networks are exported to be timed.
+    opset = {"export": recipe.export.opset} if stage.name == "strip" and strip.in_time else {}
+    return settings | epochs | depth | opset | (held if stage.name in ("inspect", "train") else {})
 
 
 def _inputs(recipe: Recipe, model_folders: tuple[Path, ...]) -> dict[str, str]:

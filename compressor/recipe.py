@@ -75,7 +75,11 @@ class Recipe(Settings):
 
     @model_validator(mode="after")
     def _hangs_together(self) -> "Recipe":
-        faults = [*_nothing_to_remove(self.sparsity, self.strip), *_untrained(self)]
+        faults = [
+            *_nothing_to_remove(self.sparsity, self.strip),
+            *_untrained(self),
+            *_without_effect(self),
+        ]
         if faults:
             raise PydanticCustomError(SEVERAL, "{told}", {"told": "; ".join(faults), ALL: faults})
         return self
@@ -92,7 +96,19 @@ def _nothing_to_remove(sparsity: SparsitySettings, strip: StripSettings) -> list
         return []
     return [
         f"the recipe: {sparsity.method} has no support of its own, so without a budget nothing "
-        "would be removed; give strip.keep_macs, strip.keep_params or strip.keep_latency."
+        "would be removed; give strip.keep_macs, keep_params, keep_latency or latency_ms."
+    ]
+
+
+def _without_effect(recipe: "Recipe") -> list[str]:
+    """Settings of the target that only a budget in time reads, a line for each."""
+    if recipe.strip.in_time:
+        return []
+    return [
+        f"target.{key} = {found}: only a budget in time depends on it, and there is none. Leave it "
+        "out, or give strip.keep_latency."
+        for key in ("batch_size", "num_threads")
+        if (found := getattr(recipe.target, key)) != TargetSettings.model_fields[key].default
     ]
 
 

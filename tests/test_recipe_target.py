@@ -35,6 +35,7 @@ def test_a_target_is_read():
             'from 1, or "auto".',
         ),
         ("strip.round_to=best", "strip.round_to: 'best' is not a multiple for widths"),
+        ("target.num_threads=2", "target.num_threads = 2: only a budget in time depends on it"),
         ("strip.keep_latency=0.5", "strip: keep_macs = 0.3 and keep_latency = 0.5 are two budgets"),
     ],
 )

@@ -39,6 +39,11 @@ since other programs and cold caches only make one slower."""
 LEAST_SHARE = 0.1
 """A layer takes at least this share of what all copies take by their number."""
 
+HELD_BYTES = 1 << 30
+"""Of weights that take turns: the first linear layer of a VGG alone has 0.4 GB, without copies."""
+
+FLOAT_BYTES = 4
+
 SHAPE_SECONDS = 1.0
 """After so long no layer gets more turns than it must have."""
 
@@ -105,13 +110,27 @@ def measure_grids(
         outs, intos = widths_of(shape, step, varies)
         points = [shape.at(out, into) for out, into in itertools.product(outs, intos)]
         unknown = [point for point in points if point.name not in store.times]
-        if unknown:
-            times = measure(unknown, target, CLOCKS[clock_of(target)])
-            store.add({point.name: ms for point, ms in zip(unknown, times, strict=True)})
+        for some in together(unknown):
+            times = measure(some, target, CLOCKS[clock_of(target)])
+            store.add({point.name: ms for point, ms in zip(some, times, strict=True)})
         ms = np.array([store.times[point.name] for point in points])
         grids[shape] = Grid(outs, intos, ms.reshape(len(outs), len(intos)), step)
         told(shape.name)
     return grids
+
+
+def together(points: Sequence[LayerShape]) -> list[list[LayerShape]]:
+    """Points in groups whose copies hold no more than ``HELD_BYTES``, or of one point."""
+    groups: list[list[LayerShape]] = []
+    held = 0
+    for point in points:
+        needed = point.out * point.into * math.prod(point.kernel) * FLOAT_BYTES * (COPIES + 1)
+        if not groups or held + needed > HELD_BYTES:
+            groups.append([])
+            held = 0
+        groups[-1].append(point)
+        held += needed
+    return groups
 
 
 def widths_of(

@@ -49,7 +49,7 @@ BUDGETS = (0.5, 0.25)
 NARROWEST = 3
 """How many of the narrowest couplings an outlook names."""
 
-EXPORTER = "torch.onnx, dynamo"
+EXPORTER = "torch.onnx"
 
 
 def inspect_model(
@@ -233,11 +233,12 @@ def outlook(couplings: Couplings, cost: Cost, keep_macs: float) -> Outlook:
 def try_export(model: nn.Module, image_shape: ImageShape, seconds: float) -> ExportTrial:
     """How the export of ``model`` to ONNX goes; a failure is part of the answer."""
     settings, started = ExportSettings(), time.monotonic()
-    failure = num_bytes = None
+    failure, num_bytes, exporter = None, None, EXPORTER
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "trial.onnx"
         try:
-            within(seconds, lambda: export_onnx(model, image_shape, path, settings))
+            how = within(seconds, lambda: export_onnx(model, image_shape, path, settings))
+            exporter = f"{EXPORTER}, {how.exporter}"
             num_bytes = path.stat().st_size
         except TimeOver:
             failure = (
@@ -246,7 +247,7 @@ def try_export(model: nn.Module, image_shape: ImageShape, seconds: float) -> Exp
         except (CompressorError, *FORWARD_FAILURES) as fault:
             failure = _first_line(fault)
     elapsed = time.monotonic() - started
-    return ExportTrial(EXPORTER, settings.opset, elapsed, num_bytes, failure)
+    return ExportTrial(exporter, settings.opset, elapsed, num_bytes, failure)
 
 
 def _first_line(failure: Exception) -> str:

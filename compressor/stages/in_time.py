@@ -103,6 +103,10 @@ def solve_in_time(problem: Problem, measuring: Measuring) -> tuple[Structure, di
     with _dense(problem, measuring) as dense:
         dense_ms = dense.alone()
         given, asked = _asked(problem.settings, dense_ms)
+        if asked >= 1:
+            measuring.console.warn(
+                f"{given} takes nothing away: the dense network takes {dense_ms:.3g} ms."
+            )
         started = time.monotonic()
         table = _table(problem, measuring, dense_ms)
         seconds = time.monotonic() - started

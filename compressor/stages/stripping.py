@@ -39,8 +39,11 @@ def inspect(context: Context, folder: Path) -> None:
     if not couplings.free:
         reasons = "; ".join(f"{frozen.name}: {frozen.reason}" for frozen in couplings.frozen)
         raise RunError(f"No unit of {context.recipe.model.factory} can be removed: {reasons}.")
-    export_onnx(model, context.data.image_shape, folder / "preflight.onnx", context.recipe.export)
-    (folder / "preflight.onnx").unlink()
+    shape, trial = context.data.image_shape, folder / "preflight.onnx"
+    how = export_onnx(model, shape, trial, context.recipe.export)
+    trial.unlink()
+    if how.why is not None:
+        context.console.warn(f"PyTorch's older exporter, {how.exporter}, is needed: {how.why}")
     write_json(
         folder / "couplings.json",
         {

@@ -46,11 +46,11 @@ def compare(
         stripped_for(make_plan(model, couplings, structure), model, dtype), batches
     )
     # Neither network outlives its outputs; the next one compared has room then.
-    give_back()
+    give_back(model.parameters())
     found = difference_and_spread(
         outputs_of(masked(model, couplings, structure, dtype), batches), stripped
     )
-    give_back()
+    give_back(model.parameters())
     return found
 
 

@@ -48,12 +48,12 @@ def find_couplings(
         couplings = _of_torch_pruning(model, example, heads)
     else:
         traced = index_flow(model, example, heads)
-        give_back()
+        give_back(model.parameters())
         couplings = freeze_what_fails(model, traced, example)
         agreement = Agreement(("index-flow",))
         if engine == "both":
             agreement = _second_opinion(model, example, couplings, check_seconds)
-            give_back()
+            give_back(model.parameters())
         couplings = replace(couplings, agreement=agreement)
     return with_branches(model, couplings, example) if depth == "remove" else couplings
 

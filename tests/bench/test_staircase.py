@@ -16,6 +16,7 @@ from compressor.bench.staircase import (
     clock_of,
     measure,
     measure_grids,
+    together,
     widths_of,
 )
 from compressor.bench.staircase_graphs import batch_of, side_of
@@ -176,3 +177,10 @@ def test_several_threads_are_timed_by_the_clock_on_the_wall(threads, clock):
 
 def test_shares_end_with_the_dense_width():
     assert sorted(SHARES)[-1] == 1.0
+
+
+def test_layers_that_would_fill_the_memory_take_turns_in_smaller_groups():
+    small, large = LayerShape(64, 64, (1,)), LayerShape(4096, 25088, (1,))
+    assert together([small] * 5) == [[small] * 5]
+    assert [len(group) for group in together([large, small, large])] == [1, 1, 1]
+    assert together([]) == []
