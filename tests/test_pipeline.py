@@ -4,6 +4,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import onnx
 import pytest
 
 from compressor import pipeline, summary
@@ -263,6 +264,7 @@ class TestRunningAgain:
     def test_files_of_other_precisions_are_gated_verified_timed_and_reported(self, digits_copy):
         profiles = ["fp16", "int8-ort-cpu", "int8-tensorrt"]
         changes = [f"precision.profiles={profiles}", "precision.gate.max_accuracy_drop=0.05"]
+        changes.append("precision.quant.num_images=100000")
         assert rerun(digits_copy, *changes, "bench.batch_sizes=[1]") == LAST
         folder = digits_copy.folder
         records = read_json(folder / "export/precisions.json")
@@ -270,6 +272,9 @@ class TestRunningAgain:
         for record in records:
             assert record["sha256"] == sha256(folder / "export" / record["file"])
             assert record["search"]["accuracy"] >= record["float_accuracy"] - 0.05
+        notes = onnx.load(folder / "export" / records[1]["file"]).metadata_props
+        calibration = next(n.value for n in notes if n.key == "compressor.calibration")
+        assert json.loads(calibration)["num_images"] < 1797
         verified = {row["file"]: row for row in read_json(folder / "verify/verify.json")["files"]}
         slim = verified["model.onnx"]["accuracy"]
         for record in records:

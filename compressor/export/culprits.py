@@ -13,6 +13,8 @@ from compressor.errors import CheckError
 
 Kept = frozenset[str]
 
+MEND = "Set precision.gate.max_accuracy_drop higher, or leave this profile out."
+
 
 @dataclass(frozen=True)
 class Rebuild:
@@ -35,11 +37,17 @@ class Search:
         kept: Layers that must stay in higher precision; empty if the whole network passed.
         accuracy: With those layers kept.
         rebuilds: All tries in order, the last or an earlier one being the one chosen.
+        exhausted: Whether the tries were used up: ``kept`` suffices, and fewer layers might.
     """
 
     kept: tuple[str, ...]
     accuracy: float
     rebuilds: tuple[Rebuild, ...]
+    exhausted: bool
+
+
+class _Spent(Exception):
+    """No further measurement is allowed."""
 
 
 class _Tries:
@@ -59,7 +67,7 @@ class _Tries:
     def passes(self, kept: Kept) -> bool:
         if kept not in self._known:
             if len(self._known) == self._max_evaluations:
-                raise CheckError(self._spent())
+                raise _Spent
             self._known[kept] = self._accuracy_of(kept)
         # NaN does not pass.
         return self._known[kept] >= self._needed
@@ -70,26 +78,25 @@ class _Tries:
     def in_order(self, kept: Kept) -> tuple[str, ...]:
         return tuple(layer for layer in self._layers if layer in kept)
 
-    def smallest(self) -> Kept:
-        """The smallest set that was measured to pass."""
-        return min((kept for kept in self._known if self.passes(kept)), key=len)
+    def smallest(self) -> Kept | None:
+        """The smallest set that was measured to pass, if one was."""
+        return min((kept for kept in self._known if self.passes(kept)), key=len, default=None)
+
+    def why_none(self) -> str:
+        """Why no set passed: what was reached, and which setting to change."""
+        whole, most = self._known[frozenset()], self._known.get(frozenset(self._layers))
+        reached = f"accuracy {whole:.4f}, at least {self._needed:.4f} is asked for"
+        if not self._layers:
+            return f"{reached}, and no layer of it can be kept. {MEND}"
+        if most is None:
+            return (
+                f"{reached}, and precision.gate.max_evaluations = {self._max_evaluations} leaves "
+                "no try to find the layers that cost it. Set it higher."
+            )
+        return f"{reached}, and with all {len(self._layers)} layers kept it is {most:.4f}. {MEND}"
 
     def rebuilds(self) -> tuple[Rebuild, ...]:
         return tuple(Rebuild(self.in_order(kept), got) for kept, got in self._known.items())
-
-    def _spent(self) -> str:
-        whole = self._known[frozenset()]
-        passing = [kept for kept in self._known if self.passes(kept)]
-        best = (
-            f"{min(map(len, passing))} of {len(self._layers)} layers kept"
-            if passing
-            else "nothing tried"
-        )
-        return (
-            f"The converted network has accuracy {whole:.4f}, at least {self._needed:.4f} is asked "
-            f"for, and {self._max_evaluations} tries did not find which layers cost it; {best} "
-            f"sufficed. Allow more tries, or a larger drop."
-        )
 
 
 def find_culprits(
@@ -97,39 +104,45 @@ def find_culprits(
     accuracy_of: Callable[[Kept], float],
     needed: float,
     max_evaluations: int,
+    name: str,
 ) -> Search:
     """A small set of layers that must be kept for the network to reach ``needed``.
+
+    Where the tries are used up, it is the smallest set that was measured to suffice by then.
 
     Args:
         layers: Names of all layers that can be kept, in the order of the graph.
         accuracy_of: Accuracy, in [0, 1], of the network in which the given layers are kept.
         needed: Least accuracy, in [0, 1].
         max_evaluations: How often ``accuracy_of`` may be called, at least 1.
+        name: What is converted, for errors.
 
     Returns:
         No layer if the whole network passes; else a set from which, as far as keeping more never
         hurts, no layer can be taken away.
 
     Raises:
-        CheckError: Not even with all layers kept is ``needed`` reached, or the tries are used up.
+        CheckError: Not even with all layers kept is ``needed`` reached, or there was no try left to
+            see whether it is.
     """
     tries = _Tries(layers, accuracy_of, needed, max_evaluations)
-    everything, nothing = frozenset(layers), frozenset[str]()
-    if not tries.passes(nothing):
-        if not tries.passes(everything):
-            whole = (
-                f", and with all {len(layers)} layers kept {tries.accuracy(everything):.4f}"
-                if layers
-                else ", and no layer of it can be kept"
-            )
-            raise CheckError(
-                f"The converted network has accuracy {tries.accuracy(nothing):.4f}{whole}; at "
-                f"least {needed:.4f} is asked for. Allow a larger drop, or another precision."
-            )
-        # Asked once more, since the search itself never measures the set that it ends with.
-        tries.passes(_needed(tries, nothing, added=False, candidates=list(layers)))
+    exhausted = False
+    try:
+        _search(tries, layers)
+    except _Spent:
+        exhausted = True
     kept = tries.smallest()
-    return Search(tries.in_order(kept), tries.accuracy(kept), tries.rebuilds())
+    if kept is None:
+        raise CheckError(f"{name}: {tries.why_none()}")
+    return Search(tries.in_order(kept), tries.accuracy(kept), tries.rebuilds(), exhausted)
+
+
+def _search(tries: _Tries, layers: Sequence[str]) -> None:
+    """Measure until a set that passes, and no smaller one that could, is among the tries."""
+    if tries.passes(frozenset()) or not tries.passes(frozenset(layers)):
+        return
+    # Asked once more, since the search itself never measures the set that it ends with.
+    tries.passes(_needed(tries, frozenset(), added=False, candidates=list(layers)))
 
 
 def _needed(tries: _Tries, background: Kept, added: bool, candidates: list[str]) -> Kept:

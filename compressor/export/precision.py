@@ -9,26 +9,29 @@ import tempfile
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field
+import torch
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from compressor.bench.onnxruntime_runner import OnnxRuntimeRunner
 from compressor.bench.runner import Runner
 from compressor.errors import DataError
 from compressor.export.culprits import Search, find_culprits
-from compressor.export.precision_figures import Figures, check_figures, figures
+from compressor.export.precision_figures import Figures, check_distance, figures
 from compressor.export.precision_runner import measuring_runner
 from compressor.export.precision_writers import Source, Writer, open_writer
-from compressor.export.profiles import Profile, ProfileName
+from compressor.export.profiles import PROFILES, Profile, ProfileName
 from compressor.export.quant_calibration import QuantSettings, batches_of
 from compressor.files import sha256, whole_file
 from compressor.settings import Settings
 from compressor.tasks.task import Predict
 
 COMPARE_BATCH = 64
+"""Images that go through a runner at once."""
 
 Accuracy = Callable[[Predict], float]
 """Accuracy in [0, 1], on the validation images, of whatever makes logits of images."""
@@ -56,6 +59,41 @@ class PrecisionSettings(Settings):
     """What they may lose."""
     num_threads: int = Field(default=1, ge=1)
     """Threads with which files are measured."""
+
+    @model_validator(mode="after")
+    def _each_profile_once(self) -> Self:
+        if len(set(self.profiles)) < len(self.profiles):
+            raise ValueError(
+                f"profiles names one value twice: {list(self.profiles)}. Name each once."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _all_has_an_effect(self) -> Self:
+        # Compared with the defaults: recipes are stored with every field.
+        unset = PrecisionSettings.model_construct()
+        for key, reader in self._unread().items():
+            if attrgetter(key)(self) != attrgetter(key)(unset):
+                raise ValueError(
+                    f"{key} has no effect without {reader}, and profiles = {list(self.profiles)}; "
+                    "leave it out"
+                )
+        return self
+
+    def _unread(self) -> dict[str, str]:
+        """Keys of the settings that no profile asked for reads, and what would."""
+        profiles = [PROFILES[name] for name in self.profiles]
+        if not profiles:
+            return dict.fromkeys(("quant", "gate", "num_threads"), "a profile")
+        unread = {}
+        if all(profile.precision == "bf16" for profile in profiles):
+            unread["gate.max_evaluations"] = "a profile other than bf16"
+        quantisers = [profile.quantiser for profile in profiles if profile.quantiser is not None]
+        if not quantisers:
+            unread["quant"] = "an int8 or fp8 profile"
+        elif all(quantiser.method is not None for quantiser in quantisers):
+            unread |= dict.fromkeys(("quant.method", "quant.percentile"), "an int8 profile")
+        return unread
 
 
 @dataclass(frozen=True)
@@ -109,8 +147,9 @@ def make_file(
     """Write the network of ``source`` in ``profile`` to ``path``; nothing stays there on failure.
 
     Raises:
-        CheckError: The accuracy asked for is not reached whichever layers are kept, or not found
-            within the tries; outputs are no finite numbers, or too far from the float32 ones.
+        CheckError: The accuracy asked for is not reached whichever layers are kept, or there is
+            one try alone and it fails; outputs are no finite numbers, or too far from the float32
+            ones.
         DataError: The calibration images cannot be used, or there are none to compare on.
         ExportError: The network cannot be written in this profile.
         MissingExtra: A package is not installed.
@@ -128,7 +167,7 @@ def make_file(
         # The search may have ended on another set than the one that it chose.
         writer.write(bench.file, frozenset(search.kept))
         measured = bench.figures(reference)
-        check_figures(measured, profile.precision, path)
+        check_distance(measured.relative_l2, profile.precision, path)
         with whole_file(path) as temporary:
             shutil.copyfile(bench.file, temporary)
     return PrecisionRecord(
@@ -163,22 +202,34 @@ class _Bench:
 
         gate = self.settings.gate
         needed = float_accuracy - gate.max_accuracy_drop
-        return find_culprits(writer.layers, accuracy_of, needed, gate.max_evaluations)
+        return find_culprits(writer.layers, accuracy_of, needed, gate.max_evaluations, self._name())
 
     def figures(self, reference: Runner) -> Figures:
         """Outputs of the file against those of the float32 one."""
         with closing(self._runner()) as runner:
-            return figures(reference, runner, batches_of(self.yardstick.compared, COMPARE_BATCH))
+            batches = batches_of(self.yardstick.compared, COMPARE_BATCH)
+            return figures(reference, runner, batches, self._name())
+
+    def _name(self) -> str:
+        """What errors call the file."""
+        return f"{self.file.name} (profile {self.profile.name})"
 
     def _runner(self) -> Runner:
         return measuring_runner(self.profile, self.file, self.settings.num_threads)
 
 
 def predictor(runner: Runner) -> Predict:
-    """Logits of ``runner``, for code that measures networks: call it with images."""
+    """Logits of ``runner``, for code that measures networks: call it with images, however many.
+
+    They go through it ``COMPARE_BATCH`` at a time: tasks hand over hundreds at once, and a file
+    computed as written fuses nothing, so what lies between its nodes takes much memory.
+    """
 
     def predict(images: Tensor) -> Tensor:
-        runner.prepare(images)
-        return runner.run().to(images.device)
+        logits = []
+        for batch in batches_of(images, COMPARE_BATCH):
+            runner.prepare(batch)
+            logits.append(runner.run().to(images.device))
+        return torch.cat(logits)
 
     return predict

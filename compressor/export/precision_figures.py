@@ -38,8 +38,13 @@ class Figures:
     num_images: int
 
 
-def figures(reference: Runner, other: Runner, batches: Iterable[Tensor]) -> Figures:
-    """Compare two runners of one network on ``batches`` of images.
+def figures(
+    reference: Runner,
+    other: Runner,
+    batches: Iterable[Tensor],
+    name: str = "the converted network",
+) -> Figures:
+    """Compare two runners of one network on ``batches`` of images; ``name`` is that of the other.
 
     Raises:
         ModelError: A runner does not take the images.
@@ -54,11 +59,11 @@ def figures(reference: Runner, other: Runner, batches: Iterable[Tensor]) -> Figu
     wanted, given = torch.cat(expected), torch.cat(got)
     if wanted.shape != given.shape:
         raise CheckError(
-            f"The float32 network gives outputs of {list(wanted.shape)}, the converted one of "
+            f"The float32 network gives outputs of {list(wanted.shape)}, {name} of "
             f"{list(given.shape)}. Export the network again."
         )
     check_finite(wanted, "the float32 network")
-    check_finite(given, "the converted network")
+    check_finite(given, name)
     return figures_of(wanted, given)
 
 
@@ -89,15 +94,20 @@ def check_finite(outputs: Tensor, name: str) -> None:
         )
 
 
-def check_figures(measured: Figures, precision: Precision, path: Path) -> None:
+def check_distance(distance: float, precision: Precision, path: Path) -> None:
     """Refuse a file further from the float32 network than its precision explains.
+
+    Args:
+        distance: The relative 2-norm of the difference of the outputs.
+        precision: That of the file.
+        path: The file, for the error.
 
     Raises:
         CheckError: Names figure and bound.
     """
     bound = BOUNDS.get(precision)
-    if bound is not None and not measured.relative_l2 <= bound:
+    if bound is not None and not distance <= bound:
         raise CheckError(
-            f"{path}: relative_l2 to the float32 network is {measured.relative_l2:.2g}, above the "
+            f"{path}: relative_l2 to the float32 network is {distance:.2g}, above the "
             f"bound {bound:.0e} of {precision}. Do not use this file; choose another precision."
         )

@@ -7,14 +7,11 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from compressor.bench.runner import import_engine
 from compressor.export.precision_bf16 import write_bf16
 from compressor.export.precision_fp16 import layers_of_file, write_fp16
 from compressor.export.profiles import Profile
 from compressor.export.quant import Quantised
 from compressor.export.quant_calibration import QuantSettings
-from compressor.file_profile import FileProfile, note_profile_
-from compressor.files import sha256, whole_file
 
 
 @dataclass(frozen=True)
@@ -50,7 +47,9 @@ class Writer:
 
 @contextmanager
 def open_writer(profile: Profile, source: Source, settings: QuantSettings) -> Iterator[Writer]:
-    """A writer of ``source`` in ``profile``; its working files are gone after the block.
+    """A writer of ``source`` in ``profile``, any but float32.
+
+    Its working files are gone after the block.
 
     Raises:
         DataError: The calibration images cannot be used.
@@ -63,19 +62,10 @@ def open_writer(profile: Profile, source: Source, settings: QuantSettings) -> It
     elif profile.precision == "fp16":
         layers = tuple(layers_of_file(source.float_path))
         yield Writer(layers, lambda path, kept: write_fp16(source.float_path, path, kept))
-    elif profile.precision == "bf16":
-        yield Writer((), lambda path, _kept: write_bf16(*_network(source), path))
     else:
-        yield Writer((), lambda path, _kept: write_fp32(profile, source.float_path, path))
+        assert profile.precision == "bf16", f"{profile.name} has no writer"
+        yield Writer((), lambda path, _kept: write_bf16(*_network(source), path))
 
 
 def _network(source: Source) -> tuple[nn.Module, tuple[int, int, int], Path]:
     return source.model, source.image_shape, source.float_path
-
-
-def write_fp32(profile: Profile, source: Path, path: Path) -> None:
-    """Write ``source`` to ``path`` as it is, with its profile in its metadata."""
-    proto = import_engine("onnx", "onnx").load(str(source))
-    note_profile_(proto, FileProfile(profile.name, profile.engines, sha256(source)))
-    with whole_file(path) as temporary:
-        temporary.write_bytes(proto.SerializeToString(deterministic=True))

@@ -26,6 +26,11 @@ from compressor.export.structure_checks import fault_of_validity
 from compressor.file_profile import FileProfile, note_profile_
 from compressor.files import sha256, whole_file
 
+PREPARED = "prepared.onnx"
+
+FAULTS = (ValueError, RuntimeError, KeyError)
+"""With these ONNX Runtime's quantiser gives up on a graph."""
+
 
 class Quantised:
     """Writes one network in one quantised profile, as often as asked, calibrated once.
@@ -41,7 +46,8 @@ class Quantised:
 
     Raises:
         DataError: The images cannot be used.
-        ExportError: The file is not one that this project exported, or cannot be read.
+        ExportError: The file is not one that this project exported, or cannot be read; as the
+            context is entered: it cannot be prepared.
         MissingExtra: ONNX or ONNX Runtime is not installed.
     """
 
@@ -53,16 +59,19 @@ class Quantised:
         self._images = calibration_images(images, source, settings)
         self._input_name, _shape = input_of(source)
         self._origin = sha256(source)
-        self._working = tempfile.TemporaryDirectory(prefix="compressor-quant-")
-        self._prepared = Path(self._working.name) / "prepared.onnx"
-        self._ranges = Path(self._working.name) / "ranges.json"
-        self.layers: Layers = prepare(source, self._prepared)
+        self._source = source
+        self._context = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
+        with contextlib.ExitStack() as context:
+            folder = tempfile.TemporaryDirectory(prefix="compressor-quant-")
+            self._folder = Path(context.enter_context(folder))
+            self.layers: Layers = prepare(self._source, self._folder / PREPARED)
+            self._context = context.pop_all()
         return self
 
     def __exit__(self, *_failure: object) -> None:
-        self._working.cleanup()
+        self._context.close()
 
     def note(self) -> FileProfile:
         """What the written files say of themselves."""
@@ -85,7 +94,7 @@ class Quantised:
             ExportError: The quantiser gave up, or ONNX's checker refuses what it wrote.
         """
         onnx = import_engine("onnx", "onnx")
-        quantised = Path(self._working.name) / "quantised.onnx"
+        quantised = self._folder / "quantised.onnx"
         with _quiet():
             self._quantise(quantised, nodes_of(self.layers, kept))
         proto = onnx.load(str(quantised))
@@ -106,7 +115,7 @@ class Quantised:
             options["CalibPercentile"] = self._settings.percentile
         try:
             quantization.quantize_static(
-                str(self._prepared),
+                str(self._folder / PREPARED),
                 str(target),
                 CalibrationReader(self._images, self._input_name, self._settings.batch_size),
                 quant_format=quantization.QuantFormat.QDQ,
@@ -116,12 +125,11 @@ class Quantised:
                 calibrate_method=methods[METHOD_NAMES[self.method]],
                 nodes_to_exclude=excluded,
                 extra_options=options,
-                calibration_cache_path=self._ranges,
+                calibration_cache_path=self._folder / "ranges.json",
             )
-        except (ValueError, RuntimeError, KeyError) as failure:
-            reason = (str(failure).strip().splitlines() or [type(failure).__name__])[0].rstrip(".")
+        except FAULTS as failure:
             raise ExportError(
-                f"The network cannot be written as {self._profile.name}: {reason}. "
+                f"The network cannot be written as {self._profile.name}: {_reason(failure)}. "
                 "Choose another profile."
             ) from failure
 
@@ -132,16 +140,30 @@ def prepare(source: Path, target: Path) -> Layers:
     Returns:
         The layers of what was written.
 
+    Raises:
+        ExportError: ONNX Runtime or ONNX cannot work out its shapes.
+        MissingExtra: ONNX or ONNX Runtime is not installed.
     """
     onnx = import_engine("onnx", "onnx")
     shapes = import_engine("onnxruntime.quantization.shape_inference", "onnxruntime")
     # Its symbolic shapes add nothing to those that the exporter wrote, and may fail.
-    with _quiet():
-        shapes.quant_pre_process(str(source), str(target), skip_symbolic_shape=True)
+    try:
+        with _quiet():
+            shapes.quant_pre_process(str(source), str(target), skip_symbolic_shape=True)
+    except (*FAULTS, onnx.shape_inference.InferenceError) as failure:
+        raise ExportError(
+            f"{source} cannot be prepared for 8-bit numbers: {_reason(failure)}. "
+            "Export the network again, or leave the int8 and fp8 profiles out."
+        ) from failure
     proto = onnx.load(str(target))
     name_nodes_(proto.graph)
     onnx.save(proto, str(target))
     return layers_of(proto.graph)
+
+
+def _reason(failure: Exception) -> str:
+    """The first line of what ``failure`` says."""
+    return (str(failure).strip().splitlines() or [type(failure).__name__])[0].rstrip(".")
 
 
 def keep_used_opsets_(proto: Any) -> None:

@@ -2,12 +2,14 @@
 
 from compressor.report import formats
 from compressor.report.page import Fact
-from compressor.report.run_files import Latency, Summary
+from compressor.report.run_files import Summary
+from compressor.report.timings import Latency
 
 ENGINE_NAMES = {
     "onnxruntime": "ONNX Runtime",
     "openvino": "OpenVINO",
     "tensorrt": "TensorRT",
+    "tensorrt-rtx": "TensorRT-RTX",
     "torch": "PyTorch",
 }
 HEADLINE_ENGINE = "onnxruntime"

@@ -1,19 +1,10 @@
-"""The sections on what came out: sizes, latency, accuracy, and that stripping changed nothing."""
+"""The sections on what came out: sizes, accuracy, and that stripping changed nothing."""
 
 from typing import Any
 
 from compressor.report import formats
-from compressor.report.headline import engine_name
 from compressor.report.page import Section, Table
-from compressor.report.run_files import (
-    Chain,
-    Latency,
-    Network,
-    Percentiles,
-    RunRecord,
-    SpeedUp,
-    Summary,
-)
+from compressor.report.run_files import RunRecord, Summary
 
 BUDGET_NAMES = {
     "macs": "MACs kept",
@@ -104,88 +95,6 @@ def _amount(key: str, value: Any) -> str:
     if key.startswith("keep_") or key.endswith("_share"):
         return formats.percent(value)
     return formats.milliseconds(value) if key.endswith("_ms") else formats.plain(value)
-
-
-def latency_section(run: RunRecord) -> Section:
-    """Percentiles of dense and slim for each engine and batch, with the speed-up."""
-    timing = Table(
-        "How the times were taken",
-        ("Key", "Value"),
-        (*formats.flat(run.latency.method), *formats.flat(run.latency.environment)),
-        text_columns=2,
-        folded=True,
-    )
-    table = _latency_table(run.summary, run.latency)
-    if not table.rows:
-        return Section("latency", "Latency", ("No latency was measured in this run.",))
-    note = (
-        "Time for one whole batch. The speed-up is dense time over slim time: its median and the "
-        "two ends of its interval; an interval that holds 1 shows no clear difference."
-    )
-    chain = run.latency.chain
-    if chain is None:
-        return Section("latency", "Latency", (note,), tables=(table, timing))
-    unmeasured = ", ".join(chain.unmeasured)
-    more = (f"No engine on this machine's CPU runs {unmeasured}: unmeasured.",) * bool(unmeasured)
-    return Section("latency", "Latency", (note, *more), tables=(table, _chain_table(chain), timing))
-
-
-def _chain_table(chain: Chain) -> Table:
-    rows = tuple(
-        (
-            name,
-            formats.integer(batch),
-            *map(formats.milliseconds, (link.p50, link.p90, link.p99)),
-            *_speedup(link.speedup),
-        )
-        for batch, links in sorted(chain.latency.items())
-        for name, link in links.items()
-    )
-    columns = ("What, where", "Batch", "p50", "p90", "p99", "Speed-up", "Interval")
-    return Table(f"Against the {chain.reference}, all in turns", columns, rows)
-
-
-def _latency_table(summary: Summary, latency: Latency) -> Table:
-    dense, slim = summary.dense, summary.slim
-    places = dict.fromkeys(
-        (engine, batch)
-        for network in (dense, slim)
-        for engine, batches in network.latency_ms.items()
-        for batch in sorted(batches)
-    )
-    rows = tuple(
-        (
-            engine_name(engine),
-            formats.integer(batch),
-            *_percentiles(dense, engine, batch),
-            *_percentiles(slim, engine, batch),
-            *_speedup(latency.speedup.get(engine, {}).get(batch)),
-        )
-        for engine, batch in places
-    )
-    percentiles = (
-        f"{network} {name}" for network in ("Dense", "Slim") for name in Percentiles.model_fields
-    )
-    columns = ("Engine", "Batch", *percentiles, "Speed-up", "Interval")
-    return Table("Latency of a batch", columns, rows)
-
-
-def _percentiles(network: Network, engine: str, batch: int) -> tuple[str, str, str]:
-    times = network.latency_ms.get(engine, {}).get(batch)
-    if times is None:
-        return (formats.NOTHING, formats.NOTHING, formats.NOTHING)
-    return (
-        formats.milliseconds(times.p50),
-        formats.milliseconds(times.p90),
-        formats.milliseconds(times.p99),
-    )
-
-
-def _speedup(speedup: SpeedUp | None) -> tuple[str, str]:
-    if speedup is None:
-        return (formats.NOTHING, formats.NOTHING)
-    interval = f"{formats.factor(speedup.low)} to {formats.factor(speedup.high)}"
-    return (formats.factor(speedup.median), interval)
 
 
 def accuracy_section(run: RunRecord) -> Section:

@@ -4,15 +4,12 @@ import reprlib
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
-    PositiveFloat,
     PositiveInt,
     TypeAdapter,
     ValidationError,
@@ -22,24 +19,14 @@ from pydantic_core import ErrorDetails
 
 from compressor.errors import RunError
 from compressor.files import read_json
+from compressor.report.converted import Converted
+from compressor.report.part import Part, Share
+from compressor.report.timings import Latency, Percentiles
 from compressor.structure import Granularity
 
-Share = Annotated[float, Field(ge=0, le=1)]
 Content = TypeVar("Content")
 
-
-class Part(BaseModel):
-    """A part of a run's file: every field is needed, any other key is ignored."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
-
-
-class Percentiles(Part):
-    """Latencies of one batch, in milliseconds."""
-
-    p50: NonNegativeFloat
-    p90: NonNegativeFloat
-    p99: NonNegativeFloat
+CONVERTED_FILE = "export/precisions.json"
 
 
 class Network(Part):
@@ -186,40 +173,9 @@ class Width(Part):
     share_of_macs: NonNegativeFloat
 
 
-class SpeedUp(Part):
-    """Dense time over slim time: median and the two ends of its interval."""
-
-    median: PositiveFloat
-    low: PositiveFloat
-    high: PositiveFloat
-
-
-class ChainLink(Percentiles):
-    """Times of one file or network beside the dense network in PyTorch."""
-
-    speedup: SpeedUp
-
-
-class Chain(Part):
-    """All that was timed beside the dense network in PyTorch, by batch size and name."""
-
-    reference: str
-    unmeasured: list[str]
-    latency: dict[int, dict[str, ChainLink]]
-
-
-class Latency(Part):
-    """``bench/latency.json``: the speed-up goes by engine and batch size."""
-
-    speedup: dict[str, dict[int, SpeedUp]]
-    environment: dict[str, Any]
-    method: dict[str, Any]
-    chain: Chain | None = None
-
-
 @dataclass(frozen=True)
 class RunRecord:
-    """Everything that a report is made from."""
+    """Everything that a report is made from; ``converted`` are the files in other precisions."""
 
     summary: Summary
     dense_history: list[Epoch]
@@ -228,6 +184,7 @@ class RunRecord:
     path: EntryPath
     widths: list[Width]
     latency: Latency
+    converted: list[Converted]
     environment: dict[str, Any]
     settings: dict[str, Any]
 
@@ -246,9 +203,17 @@ def read_run(folder: Path) -> RunRecord:
         path=_read(folder, "train/path.json", EntryPath),
         widths=_read(folder, "strip/widths.json", list[Width]),
         latency=_read(folder, "bench/latency.json", Latency),
+        converted=_read_converted(folder),
         environment=_read(folder, "environment.json", dict[str, Any]),
         settings=_read(folder, "settings.json", dict[str, Any]),
     )
+
+
+def _read_converted(folder: Path) -> list[Converted]:
+    """None in a run of before files in other precisions were listed."""
+    if not (folder / CONVERTED_FILE).exists():
+        return []
+    return _read(folder, CONVERTED_FILE, list[Converted])
 
 
 def _read(folder: Path, name: str, kind: type[Content]) -> Content:

@@ -3,14 +3,15 @@
 from pathlib import Path
 
 from compressor.files import write_text
-from compressor.report import as_html, as_markdown, course, headline, results
+from compressor.report import as_html, as_markdown, course, headline, latency, precisions, results
 from compressor.report.page import Report
 from compressor.report.run_files import RunRecord, read_run
 
 SECTIONS = (
     results.comparison_section,
-    results.latency_section,
+    latency.latency_section,
     results.accuracy_section,
+    precisions.precisions_section,
     results.certificate_section,
     course.path_section,
     course.widths_section,
@@ -41,5 +42,5 @@ def build_report(run: RunRecord) -> Report:
         title=f"{run.summary.recipe}: slim network report",
         headline=headline.sentence(run.summary, run.latency),
         facts=headline.facts(run.summary, run.latency),
-        sections=tuple(section(run) for section in SECTIONS),
+        sections=tuple(made for section in SECTIONS if (made := section(run)) is not None),
     )

@@ -18,7 +18,12 @@ from compressor.package.description import Accuracy, Counts, Description, Prepro
 from compressor.package.write import Contents, Records, packed_model, write_package
 from compressor.recipe import shipped
 from compressor.report.write import write_report
-from compressor.stages.precisions import file_name, verified_precisions, write_precisions
+from compressor.stages.precisions import (
+    file_name,
+    note_float,
+    verified_precisions,
+    write_precisions,
+)
 from compressor.stages.weight_level import num_nonzero
 from compressor.structure import Structure
 from compressor.summary import make_summary
@@ -45,6 +50,9 @@ def export(context: Context, folder: Path) -> None:
                 f"{exported[name].why}"
             )
     write_json(folder / "exporters.json", {name: asdict(how) for name, how in exported.items()})
+    for name in networks:
+        note_float(folder / name)
+    # After it, since the other files hold the hash of the float32 one.
     write_precisions(context, folder)
 
 
@@ -96,7 +104,9 @@ def bench(context: Context, folder: Path) -> None:
     record = bench_pair(sides[0], sides[1], context.recipe.bench, context.console)
     files = [run.path("export", file_name(name)) for name in context.recipe.precision.profiles]
     if files:
-        record["chain"] = bench_chain(sides[0], sides[1], files, context.recipe.bench)
+        record["chain"] = bench_chain(
+            sides[0], sides[1], files, context.recipe.bench, context.console
+        )
     write_json(folder / "latency.json", record)
 
 

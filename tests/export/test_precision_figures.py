@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from compressor.errors import CheckError
-from compressor.export.precision_figures import Figures, check_figures, figures, figures_of
+from compressor.export.precision_figures import check_distance, figures, figures_of
 
 
 class Outputs:
@@ -61,25 +61,30 @@ def test_outputs_that_are_no_numbers_are_refused_and_counted(value):
         figures(Outputs(broken), Outputs(WANTED), BATCHES)
 
 
+def test_outputs_that_are_no_numbers_are_told_with_the_name_of_the_file():
+    with pytest.raises(CheckError, match=r"For 3 of 3 images net\.onnx gives NaN"):
+        figures(Outputs(WANTED), Outputs([[math.nan, 0.0]] * 3), BATCHES, "net.onnx")
+
+
 def test_outputs_of_another_shape_are_refused():
-    with pytest.raises(CheckError, match=r"outputs of \[3, 2\], the converted one of \[3, 1\]"):
+    with pytest.raises(CheckError, match=r"outputs of \[3, 2\], the converted network of \[3, 1\]"):
         figures(Outputs(WANTED), Outputs([[1.0], [2.0], [3.0]]), BATCHES)
 
 
 @pytest.mark.parametrize(("precision", "bound"), [("fp32", 1e-4), ("fp16", 1e-2), ("bf16", 3e-2)])
 def test_each_precision_has_its_bound(precision, bound):
     path = Path("made.onnx")
-    check_figures(Figures(bound, 40.0, 1.0, 1.0, 8), precision, path)
+    check_distance(bound, precision, path)
 
     with pytest.raises(CheckError, match=rf"made\.onnx: relative_l2 .* of {precision}"):
-        check_figures(Figures(bound * 1.1, 40.0, 1.0, 1.0, 8), precision, path)
+        check_distance(bound * 1.1, precision, path)
 
 
 @pytest.mark.parametrize("precision", ["int8", "fp8"])
 def test_eight_bits_have_no_bound(precision):
-    check_figures(Figures(0.9, 1.0, 0.1, 0.1, 8), precision, Path("made.onnx"))
+    check_distance(0.9, precision, Path("made.onnx"))
 
 
 def test_a_figure_that_is_no_number_does_not_pass():
     with pytest.raises(CheckError, match="relative_l2"):
-        check_figures(Figures(math.nan, None, 1.0, 1.0, 8), "fp16", Path("made.onnx"))
+        check_distance(math.nan, "fp16", Path("made.onnx"))

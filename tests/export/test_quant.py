@@ -1,10 +1,11 @@
+import tempfile
 from collections import Counter
 
 import onnx
 import pytest
 import torch
 
-from compressor.errors import DataError
+from compressor.errors import DataError, ExportError
 from compressor.export.precision_figures import figures
 from compressor.export.precision_runner import AsWrittenRunner
 from compressor.export.profiles import PROFILES
@@ -197,3 +198,36 @@ def test_the_float_file_is_left_as_it_was(exported, tmp_path):
 def test_images_that_cannot_be_used_are_refused_before_anything_is_written(exported):
     with pytest.raises(DataError, match="takes"):
         Quantised(PROFILES["int8-ort-cpu"], exported, IMAGES[:, :1], SETTINGS)
+
+
+def test_no_folder_is_made_before_the_context_is_entered_and_none_stays(
+    exported, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    quantised = Quantised(PROFILES["int8-ort-cpu"], exported, IMAGES, SETTINGS)
+
+    assert list(tmp_path.iterdir()) == []
+    with quantised:
+        assert len(list(tmp_path.iterdir())) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_graph_that_cannot_be_prepared_is_refused_in_one_line_and_nothing_stays(
+    exported, tmp_path, monkeypatch
+):
+    proto = onnx.load(str(exported))
+    del proto.opset_import[:]
+    path = tmp_path / "no_opset.onnx"
+    path.write_bytes(proto.SerializeToString())
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+
+    with (
+        pytest.raises(ExportError, match=r"no_opset\.onnx cannot be prepared for 8") as refused,
+        Quantised(PROFILES["int8-ort-cpu"], path, IMAGES, SETTINGS),
+    ):
+        raise AssertionError
+
+    assert "\n" not in str(refused.value)
+    assert list((tmp_path / "temporary").iterdir()) == []
