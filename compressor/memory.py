@@ -1,8 +1,9 @@
 """Memory that is free again, given back to the system."""
 
+import contextlib
 import ctypes
 import gc
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from torch import Tensor
 
@@ -26,3 +27,19 @@ def give_back(held: Iterable[Tensor]) -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(GIVE_BACK_ALL)
+
+
+@contextlib.contextmanager
+def no_collection() -> Iterator[None]:
+    """Keep Python's garbage collector out of the block, or of a function decorated with this.
+
+    Its pauses are not those of what is timed, and what it frees may call back into a library that
+    is busy.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

@@ -15,9 +15,9 @@ from torch.nn.functional import cross_entropy
 from torch.utils._pytree import tree_leaves
 
 from compressor.bench.stopwatch import CLOCKS, Clock
-from compressor.bench.timer import no_collection
 from compressor.couplings.coupling import Couplings
 from compressor.errors import CheckError
+from compressor.memory import no_collection
 from compressor.sparsity.base import Sparsifier
 from compressor.train.optimizer import make_optimizer
 from compressor.train.settings import OptimiserSettings

@@ -15,9 +15,10 @@ from compressor.bench.engines import Side
 from compressor.bench.onnxruntime_runner import OnnxRuntimeRunner
 from compressor.bench.openvino_runner import OpenVinoRunner
 from compressor.bench.runner import Runner
-from compressor.bench.stopwatch import CLOCKS
+from compressor.bench.stopwatch import CLOCKS, Stopwatch, stopwatch
 from compressor.bench.timer import BenchSettings, Latency, compare, interleave
 from compressor.bench.torch_runner import TorchRunner
+from compressor.console import Console
 from compressor.file_profile import read_profile
 
 INPUT_SEED = 0
@@ -31,7 +32,7 @@ CPU_RUNNERS: Mapping[str, Callable[[Path, int], Runner]] = {
 
 
 def bench_chain(
-    dense: Side, slim: Side, files: Sequence[Path], settings: BenchSettings
+    dense: Side, slim: Side, files: Sequence[Path], settings: BenchSettings, console: Console
 ) -> dict[str, Any]:
     """Latency of the dense network in PyTorch, both float32 files, and ``files``, interleaved.
 
@@ -39,7 +40,8 @@ def bench_chain(
 
     Returns:
         ``reference``; ``unmeasured``: names of files; ``latency``: batch size (as text), then what
-        was timed, then the figures of ``Latency`` and ``speedup`` over the reference.
+        was timed, then the figures of ``Latency`` and ``speedup`` over the reference; ``clock``:
+        what the stopwatch says of itself, such as that real-time priority was refused.
 
     Raises:
         ModelError: A file cannot be run.
@@ -59,11 +61,18 @@ def bench_chain(
             unmeasured.append(path.name)
         else:
             makers[f"slim {profile.name}, {engine}"] = _maker(engine, path, threads)
-    latency = {
-        str(size): _cell(makers, (size, *dense.image_shape), settings)
-        for size in settings.batch_sizes
+    watch = stopwatch(settings.clock, CLOCKS[settings.clock])
+    latency = {}
+    with console.track("bench, the whole way", len(settings.batch_sizes)) as advance:
+        for size in settings.batch_sizes:
+            latency[str(size)] = _cell(makers, (size, *dense.image_shape), settings, watch)
+            advance(f"batch {size}: {len(makers)} timed")
+    return {
+        "reference": REFERENCE,
+        "unmeasured": unmeasured,
+        "latency": latency,
+        "clock": watch.facts(),
     }
-    return {"reference": REFERENCE, "unmeasured": unmeasured, "latency": latency}
 
 
 def _maker(engine: str, path: Path, num_threads: int) -> Callable[[], Runner]:
@@ -74,6 +83,7 @@ def _cell(
     makers: Mapping[str, Callable[[], Runner]],
     shape: tuple[int, int, int, int],
     settings: BenchSettings,
+    watch: Stopwatch,
 ) -> dict[str, dict[str, Any]]:
     batch = torch.randn(*shape, generator=torch.Generator().manual_seed(INPUT_SEED))
     with ExitStack() as stack:
@@ -82,7 +92,7 @@ def _cell(
             runners[name] = make()
             stack.callback(runners[name].close)
             runners[name].prepare(batch)
-        samples = interleave(runners, settings, CLOCKS[settings.clock])
+        samples = interleave(runners, settings, CLOCKS[settings.clock], watch)
     return {
         name: {
             **Latency.of(samples_ms).to_json(),

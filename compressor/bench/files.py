@@ -1,9 +1,9 @@
 """Files on engines timed against the first of them, all interleaved in one process."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from pydantic import Field
@@ -36,6 +36,15 @@ class FilesSettings(TimingSettings):
     """Images in one run."""
 
 
+@runtime_checkable
+class TellsFacts(Protocol):
+    """A runner that may run a file in more than one way, and says in which it did."""
+
+    def facts(self) -> dict[str, Any]:
+        """How runs were made since the last ``prepare``; plain JSON."""
+        ...
+
+
 def bench_files(
     subjects: Sequence[Subject], settings: FilesSettings, console: Console
 ) -> dict[str, Any]:
@@ -48,16 +57,18 @@ def bench_files(
 
     Returns:
         ``reference``: name of the first. ``subjects``: for each ``name``, ``engine``, ``file``,
-        ``sha256``, ``bytes``, ``output_shape``, what ``statistics.figures`` gives, and
-        ``speedup`` (``median``, ``low``, ``high``; above 1 it is faster than the reference).
+        ``sha256``, ``bytes``, ``output_shape``, ``runner`` (what it says of its runs, such as
+        ``launched`` and ``fallback``), what ``statistics.figures`` gives, and ``speedup``
+        (``median``, ``low``, ``high``; above 1 it is faster than the reference).
         ``method`` and ``environment`` say how and on what it was measured.
 
     Raises:
         ModelError: A file cannot be run, is no network for images, or takes other images than the
-            first.
+            first; or the clock is that of the CPU for a file that runs on a GPU.
         CheckError: An output is not finite, or the clock is too coarse.
         MissingExtra: An engine is not installed.
     """
+    check_clock(subjects, settings)
     shape = common_shape(subjects)
     generator = torch.Generator().manual_seed(INPUT_SEED)
     batch = torch.randn(settings.batch_size, *shape, generator=generator)
@@ -73,12 +84,34 @@ def bench_files(
         outputs = {s.name: finite_output(s, runners[s.name]) for s in subjects}
         console.say(f"bench: {settings.rounds} rounds of {len(subjects)}, one beside the other")
         samples = interleave(runners, settings, CLOCKS[settings.clock], watch)
+        timed = [
+            {
+                **row(subject, outputs[subject.name], runners[subject.name]),
+                **figures(samples[subject.name], settings.batch_size),
+                "speedup": asdict(compare(samples[subjects[0].name], samples[subject.name])),
+            }
+            for subject in subjects
+        ]
     return {
         "reference": subjects[0].name,
-        "subjects": rows(subjects, samples, outputs),
+        "subjects": timed,
         "method": method(subjects, settings, watch),
         "environment": environment(),
     }
+
+
+def check_clock(subjects: Sequence[Subject], settings: FilesSettings) -> None:
+    """Refuse to time a GPU by the CPU's clock, which shows how long the CPU waits in its way.
+
+    Raises:
+        ModelError: Names the first file that runs on a GPU.
+    """
+    on_gpu = [s.name for s in subjects if s.runs_on.facts["device"] == "cuda"]
+    if settings.clock == "process" and on_gpu:
+        raise ModelError(
+            f"{on_gpu[0]} runs on a GPU, and the clock process counts the CPU's time alone. "
+            "Use the clock wall."
+        )
 
 
 def common_shape(subjects: Sequence[Subject]) -> ImageShape:
@@ -114,26 +147,17 @@ def finite_output(subject: Subject, runner: Runner) -> Tensor:
     return output
 
 
-def rows(
-    subjects: Sequence[Subject],
-    samples: Mapping[str, Sequence[float]],
-    outputs: Mapping[str, Tensor],
-) -> list[dict[str, Any]]:
-    """One row of the record for each subject."""
-    reference = samples[subjects[0].name]
-    return [
-        {
-            "name": subject.name,
-            "engine": subject.engine,
-            "file": str(subject.path),
-            "sha256": sha256(subject.path),
-            "bytes": subject.path.stat().st_size,
-            "output_shape": list(outputs[subject.name].shape),
-            **figures(samples[subject.name], len(outputs[subject.name])),
-            "speedup": asdict(compare(reference, samples[subject.name])),
-        }
-        for subject in subjects
-    ]
+def row(subject: Subject, output: Tensor, runner: Runner) -> dict[str, Any]:
+    """What the record says of one subject besides its times."""
+    return {
+        "name": subject.name,
+        "engine": subject.engine,
+        "file": str(subject.path),
+        "sha256": sha256(subject.path),
+        "bytes": subject.path.stat().st_size,
+        "output_shape": list(output.shape),
+        "runner": runner.facts() if isinstance(runner, TellsFacts) else {},
+    }
 
 
 def method(

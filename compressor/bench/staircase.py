@@ -20,8 +20,8 @@ from compressor.bench.runner import Runner
 from compressor.bench.staircase_graphs import batch_of, side_of
 from compressor.bench.staircase_store import Store
 from compressor.bench.stopwatch import CLOCKS, MS_PER_SECOND, Clock
-from compressor.bench.timer import no_collection
 from compressor.errors import BudgetError
+from compressor.memory import no_collection
 from compressor.strip.latency import Grid
 from compressor.strip.layer_shapes import LayerShape
 from compressor.strip.target import GPU_ENGINES, TargetSettings

@@ -1,6 +1,7 @@
 """Times of layers that were measured before on this machine, in one JSON file."""
 
 import os
+import platform
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -44,12 +45,18 @@ def machine(target: TargetSettings, gpu: str | None) -> dict[str, Any]:
         "format": FORMAT,
         "engine": target.engine,
         "version": version(PACKAGES[target.engine]),
-        "device": gpu or cpu_model(cpuinfo),
+        # Without a name times of one machine would pass for another's that shares the folder.
+        "device": gpu or cpu_model(cpuinfo) or unnamed_processor(),
         "isa_flags": isa_flags(cpuinfo),
         "num_threads": target.num_threads,
         "precision": target.precision,
         "batch_size": target.batch_size,
     }
+
+
+def unnamed_processor() -> str:
+    """What tells a processor that has no name from others': its kind and the machine it is in."""
+    return f"{platform.processor() or platform.machine()} of {platform.node()}"
 
 
 class Store:

@@ -49,7 +49,7 @@ GPU_FACTS = {
     "device": "cuda",
     "precision": "as in the sidecar",
     "transfers": "the input lies on the GPU; the output is copied to the CPU in each run",
-    "cuda_graph": "yes where a run can be captured",
+    "cuda_graph": "where a run could be captured, as each subject's runner.launched says",
     "spin": "the stream is waited for",
     "comparable_to_trtexec": "not comparable: wall time of a run with its output's copy",
 }
@@ -137,10 +137,11 @@ def parse_subjects(texts: Sequence[str]) -> list[Subject]:
 
 
 def split(text: str) -> tuple[str, Path]:
-    """Engine and path of ``engine:path`` or, for the default engine, of ``path``.
+    """Engine and path of ``engine:path`` or of ``path``, which the file's kind has an engine for.
 
     Raises:
-        ModelError: What stands before the colon is not an engine, and no file has the whole name.
+        ModelError: What stands before the colon is not an engine, and no file has the whole name;
+            or a plan's sidecar, which says whose it is, cannot be read.
     """
     engine, colon, rest = text.partition(":")
     if colon and engine in FILE_ENGINES:
@@ -150,7 +151,10 @@ def split(text: str) -> tuple[str, Path]:
             f"{text}: {engine!r} is not an engine that runs files. "
             f"Give engine:path with one of {', '.join(FILE_ENGINES)}, or a path alone."
         )
-    return DEFAULT_ENGINE, Path(text)
+    path = Path(text)
+    if path.suffix == PLAN_SUFFIX:
+        return read_sidecar(path).built_with.flavour, path
+    return DEFAULT_ENGINE, path
 
 
 def is_subject(text: str) -> bool:
@@ -158,5 +162,6 @@ def is_subject(text: str) -> bool:
     return text.partition(":")[0] in FILE_ENGINES or Path(text).suffix in FILE_SUFFIXES
 
 
-FILE_SUFFIXES = (".onnx", ".plan", ".engine", ".xml")
+PLAN_SUFFIX = ".plan"
+FILE_SUFFIXES = (".onnx", PLAN_SUFFIX)
 """Of networks as files; recipes end in ``.toml``."""

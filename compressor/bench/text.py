@@ -69,6 +69,11 @@ def _notes(record: dict[str, Any]) -> list[str]:
     ]
     if refused := clock.get("realtime_refused_because"):
         lines.append(f"Real-time priority was not given ({refused}): this is plain wall time.")
+    lines += [
+        f"{row['name']} did not run as asked ({why}): such times hold each launch of a kernel."
+        for row in record["subjects"]
+        if (why := row["runner"].get("fallback"))
+    ]
     if not all(row["latency_ms"]["p99_reliable"] for row in record["subjects"]):
         lines.append(f"{FEW} from too few samples to mean anything: more --rounds.")
     if not all(row["stable"] for row in record["subjects"]):

@@ -4,9 +4,7 @@ Two networks are never compared by numbers from two runs: frequency, caches and 
 them by more than pruning does. They take turns in one process, and the ratio is what counts.
 """
 
-import contextlib
-import gc
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
@@ -16,6 +14,7 @@ from pydantic import Field, PositiveInt, model_validator
 from compressor.bench.runner import Runner
 from compressor.bench.stopwatch import Clock, Stopwatch, stopwatch
 from compressor.errors import CheckError
+from compressor.memory import no_collection
 from compressor.settings import Settings
 
 MIN_ROUNDS = 2  # one of each order
@@ -205,18 +204,6 @@ def time_ms(runner: Runner, settling_runs: int, watch: Stopwatch) -> float:
     for _ in range(settling_runs):
         runner.run()
     return watch.time_ms(runner.run)
-
-
-@contextlib.contextmanager
-def no_collection() -> Iterator[None]:
-    """Keep Python's garbage collector, whose pauses are not the network's, out of the block."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def compare(

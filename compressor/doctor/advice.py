@@ -9,6 +9,7 @@ from compressor.doctor.classes import CHANNEL_MULTIPLE, Class, cost_factor, odd_
 from compressor.doctor.layers import Layer
 from compressor.errors import RunError
 from compressor.files import read_json
+from compressor.strip.settings import BUDGETS
 
 
 @dataclass(frozen=True)
@@ -162,10 +163,13 @@ def _thinner(case: Case) -> str:
     if not couplings:
         return f"{told}No coupling that can shrink reaches it: strip cannot change it."
     widths = " and ".join(f"{c.name} ({c.kept} of {c.units} units are left)" for c in couplings)
-    return (
-        f"{told}What shrinks it: {widths}; lower strip.keep_macs ({_now(case, 'keep_macs')}) "
-        "for fewer."
-    )
+    return f"{told}What shrinks it: {widths}; {_tighter(case)} for fewer."
+
+
+def _tighter(case: Case) -> str:
+    """What to do with the budget; a recipe takes only one, so the one it has is named."""
+    given = next((key for key in BUDGETS if case.facts.strip.get(key) is not None), None)
+    return "set strip.keep_macs" if given is None else f"lower strip.{given} ({_now(case, given)})"
 
 
 def _now(case: Case, key: str) -> str:

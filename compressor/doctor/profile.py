@@ -14,9 +14,9 @@ import numpy as np
 from compressor.bench.onnxruntime_runner import CPU_PROVIDER, open_session, session_options
 from compressor.bench.runner import import_engine
 from compressor.bench.stopwatch import Stopwatch
-from compressor.bench.timer import no_collection
 from compressor.errors import CheckError
 from compressor.files import read_json
+from compressor.memory import no_collection
 
 WARM_RUNS = 2
 """Runs of each file that do not count: the first fills arenas and caches."""

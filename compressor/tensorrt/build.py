@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from compressor.errors import CheckError, ModelError
+from compressor.file_profile import UNKNOWN, check_profile, read_profile
 from compressor.files import sha256, whole_file
 from compressor.tensorrt.graph import read_graph
 from compressor.tensorrt.load import Inspected, here, inspect_plan
@@ -74,11 +75,7 @@ def plan_order(kit: Kit, onnx: Path, settings: BuildSettings) -> Order:
     """
     check_flavour(kit, settings)
     graph = read_graph(onnx)
-    if graph.engines and kit.flavour not in graph.engines:
-        raise ModelError(
-            f"{onnx} has the profile {graph.profile}, made for {' or '.join(graph.engines)}, not "
-            f"for {kit.flavour}. Make a file of another profile from the same network."
-        )
+    check_profile(onnx, kit.flavour)
     shapes = input_shapes(graph, settings.batch)
     if settings.gate is not None:
         check_graph(graph, settings.gate)
@@ -98,16 +95,26 @@ def check_flavour(kit: Kit, settings: BuildSettings) -> None:
             f"compute_capabilities is {', '.join(settings.compute_capabilities)}, and TensorRT "
             "builds for the GPU at hand. Leave it out, or build with tensorrt-rtx."
         )
-    if kit.flavour == "tensorrt-rtx" and settings.hardware_compatible != "none":
+    if kit.flavour == "tensorrt-rtx":
+        check_untimed(settings)
+
+
+def check_untimed(settings: BuildSettings) -> None:
+    """Refuse what TensorRT-RTX, which times nothing while it builds, would pass over.
+
+    Raises:
+        ModelError: Names it.
+    """
+    if settings.hardware_compatible != "none":
         raise ModelError(
             f"hardware_compatible is {settings.hardware_compatible}, and TensorRT-RTX knows no "
             "such thing: its plans run on Ampere and later. Leave it out."
         )
-    if kit.flavour == "tensorrt-rtx" and settings.timing_cache is not None:
-        raise ModelError(
-            f"timing_cache is {settings.timing_cache}, and TensorRT-RTX times nothing while it "
-            "builds. Leave it out."
-        )
+    for name in ("timing_cache", "avg_timing_iterations"):
+        if (value := getattr(settings, name)) is not None:
+            raise ModelError(
+                f"{name} is {value}, and TensorRT-RTX times nothing while it builds. Leave it out."
+            )
 
 
 def describe(
@@ -115,6 +122,7 @@ def describe(
 ) -> Sidecar:
     """The sidecar of a plan that was just written."""
     layers = inspected.layers
+    profile = read_profile(order.graph.path).name
     sparse = order.sparse
     if sparse is not None:
         chosen = None if layers is None else tuple(each.name for each in layers if each.is_sparse)
@@ -125,7 +133,7 @@ def describe(
         plan_sha256=sha256(plan),
         onnx_name=order.graph.path.name,
         onnx_sha256=sha256(order.graph.path),
-        onnx_profile=order.graph.profile,
+        onnx_profile=None if profile == UNKNOWN else profile,
         onnx_precisions=order.graph.precisions(),
         shapes=order.shapes,
         sparse=sparse,

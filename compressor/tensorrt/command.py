@@ -1,14 +1,17 @@
 """``compressor build``; heavy imports live inside the functions."""
 
+import difflib
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 from pydantic import ValidationError
 
 if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
     from compressor.tensorrt.settings import BuildSettings
     from compressor.tensorrt.sidecar import Sidecar
 
@@ -55,7 +58,9 @@ def build(
     from compressor.tensorrt.graph import read_graph
     from compressor.tensorrt.module import open_kit
 
-    is_free = any(not isinstance(sizes[0], int) for sizes in read_graph(onnx).inputs.values())
+    # A number without axes has no batch.
+    batches = [sizes[0] for sizes in read_graph(onnx).inputs.values() if sizes]
+    is_free = not all(isinstance(size, int) for size in batches)
     wanted = _numbers(batch) if batch is not None else FREE_BATCH if is_free else None
     settings = _settings(wanted, overrides)
     plan = onnx.with_suffix(".plan") if out is None else out
@@ -79,14 +84,48 @@ def _settings(batch: Sequence[int] | None, overrides: Sequence[str]) -> "BuildSe
         values["batch"] = dict(zip(("min", "opt", "max"), batch, strict=True))
     for override in overrides:
         _merge(values, _parsed(override))
+    if isinstance(words := values.get("compute_capabilities"), str):
+        values["compute_capabilities"] = words.split(",")
     try:
         return BuildSettings.model_validate(values, strict=False)
     except ValidationError as failure:
-        fault = failure.errors()[0]
-        where = ".".join(map(str, fault["loc"]))
-        known = ", ".join(BuildSettings.model_fields)
-        told = f"{where}: {fault['msg']}. The settings are {known}."
-        raise click.UsageError(told) from failure
+        # A misspelt name explains why another is missing.
+        fault = min(failure.errors(), key=lambda error: error["type"] != "extra_forbidden")
+        raise click.UsageError(_fault(fault)) from failure
+
+
+def _fault(error: "ErrorDetails") -> str:
+    """One line: which setting, what is wrong with its value, what to do."""
+    names = [str(name) for name in error["loc"] if isinstance(name, str)]
+    where = ".".join(names)
+    match error["type"]:
+        case "extra_forbidden":
+            return f"{where}: there is no such setting. {_near(names[-1], _known(names[:-1]))}"
+        case "missing":
+            return f"{where}: the setting is missing. Give it with --set too."
+        case "model_type":
+            keys = ", ".join(f"{where}.{name}" for name in _known(names))
+            return f"{where} = {error['input']}: it has settings of its own. Set {keys}."
+        case "value_error":
+            return f"{where}: {error['msg'].removeprefix('Value error, ')}."
+        case _:
+            return f"{where} = {error['input']}: {error['msg'][:1].lower()}{error['msg'][1:]}."
+
+
+def _known(section: Sequence[str]) -> list[str]:
+    """Names of the settings in a section; of the build itself if it is empty."""
+    from compressor.tensorrt.settings import BuildSettings
+
+    model: Any = BuildSettings
+    for name in section:
+        kinds = get_args(model.model_fields[name].annotation)
+        model = next(kind for kind in kinds if hasattr(kind, "model_fields"))
+    return list(model.model_fields)
+
+
+def _near(word: str, words: Sequence[str]) -> str:
+    near = difflib.get_close_matches(word, words, n=1)
+    return f"Did you mean {near[0]}?" if near else f"There are {', '.join(words)}."
 
 
 def _parsed(override: str) -> dict[str, Any]:
@@ -113,7 +152,7 @@ def _merge(values: dict[str, Any], more: dict[str, Any]) -> None:
 def as_text(plan: Path, sidecar: "Sidecar") -> str:
     """What was built, for people."""
     built, shapes = sidecar.built_with, sidecar.shapes.values()
-    batches = ", ".join(f"{s.min[0]} to {s.max[0]}, best {s.opt[0]}" for s in shapes)
+    batches = ", ".join(f"{s.min[0]} to {s.max[0]}, best {s.opt[0]}" for s in shapes if s.min)
     file = ", ".join(f"{number} {name}" for name, number in sidecar.onnx_precisions.items())
     lines = [
         f"{plan}: {plan.stat().st_size:,d} bytes, {built.flavour} {built.version}",

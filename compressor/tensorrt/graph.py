@@ -17,10 +17,6 @@ from onnx import TensorProto, numpy_helper, shape_inference
 
 from compressor.errors import ModelError
 
-# Written into files by the export; a file without them is taken as it is.
-PROFILE_KEY = "compressor.profile"
-ENGINES_KEY = "compressor.engines"
-
 # Operator -> axis of the weight along which it sums; Gemm's follows from its attribute transB.
 CONTRACTED = {"Conv": 1, "Gemm": 0, "MatMul": -2, "ConvTranspose": 0}
 
@@ -45,10 +41,10 @@ class Layer:
     Attributes:
         name: Name of its node.
         operator: ONNX's name of the operation.
-        precision: What it computes in; ONNX's number of the type if it is none of ours.
+        precision: What it computes in; ONNX's number of the type if it is none of ours, and
+            ``"unknown"`` where it cannot be inferred.
         weight: Its weight, quantised if it is so in the file; ``None`` if it is computed.
         contracted: Axis of the weight over which is summed: the input channels.
-        grouped: Whether it is a convolution in more than one group.
     """
 
     name: str
@@ -56,7 +52,6 @@ class Layer:
     precision: str
     weight: "np.ndarray[Any, Any] | None"
     contracted: int
-    grouped: bool
 
 
 @dataclass(frozen=True)
@@ -67,15 +62,11 @@ class OnnxGraph:
         path: The file.
         inputs: Name of each input -> its sizes.
         layers: Convolutions and matrix products, in the order of the file.
-        profile: Profile that the file says it was made for, if it says one.
-        engines: Those that the file says may run it; empty if it says none.
     """
 
     path: Path
     inputs: dict[str, tuple[Size, ...]]
     layers: tuple[Layer, ...]
-    profile: str | None
-    engines: tuple[str, ...] = ()
 
     def precisions(self) -> dict[str, int]:
         """Number of layers at each precision."""
@@ -101,9 +92,7 @@ def read_graph(path: Path) -> OnnxGraph:
                 f"{path}: {node.input[1]}, the weight of {label(node)}, is an input of the file, "
                 "which holds no value for it. Export the network with its weights inside."
             )
-    metadata = {entry.key: entry.value for entry in proto.metadata_props}
-    engines = tuple(filter(None, metadata.get(ENGINES_KEY, "").split(",")))
-    return OnnxGraph(path, inputs, layers, metadata.get(PROFILE_KEY), engines)
+    return OnnxGraph(path, inputs, layers)
 
 
 def load(path: Path) -> Any:
@@ -144,20 +133,21 @@ def read_layers(proto: Any) -> Iterator[Layer]:
         activation, weight = (quantised_type(name, producers, types) for name in node.input[:2])
         # Where only one of them is quantised, it is expanded before the product.
         is_float = activation is None or weight is None
-        kind = types.get(node.input[0], 0) if is_float else weight
+        kind = types.get(node.input[0]) if is_float else weight
         yield Layer(
             name=label(node),
             operator=node.op_type,
             precision=precision_of(kind),
             weight=None if stored is None else numpy_helper.to_array(stored),
             contracted=contracted_axis(node),
-            grouped=attribute(node, "group", 1) != 1,
         )
 
 
 def precision_of(kind: int | None) -> str:
-    """Our name of one of ONNX's element types."""
-    return "unknown" if kind is None else PRECISIONS.get(kind, f"type {kind}")
+    """Our name of one of ONNX's element types; those of ONNX Runtime's own cannot be inferred."""
+    if kind in (None, TensorProto.UNDEFINED):
+        return "unknown"
+    return PRECISIONS.get(kind, f"type {kind}")
 
 
 def element_types(proto: Any) -> dict[str, int]:

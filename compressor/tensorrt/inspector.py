@@ -1,8 +1,8 @@
 """The layers of a built plan, from the JSON that the engine's inspector gives.
 
 Two schemas are read. To 10.x a tensor has one text ``Format/Datatype``; from 11.0 on it has
-``Format`` and ``Datatype`` apart, and ``Bindings``, a list of names, became ``I/O Tensors``, a list
-of records. No plan could be inspected where this was written: both are read by their description.
+``Format`` and ``Datatype`` apart. No plan could be inspected where this was written: both are read
+by their description.
 """
 
 import json
@@ -79,13 +79,6 @@ def decoded(text: str) -> dict[str, Any]:
     except json.JSONDecodeError:
         return {}
     return value if isinstance(value, dict) else {}
-
-
-def input_output_names(text: str) -> tuple[str, ...]:
-    """Names of a plan's inputs and outputs, of either schema."""
-    value = decoded(text)
-    records = value.get("I/O Tensors", value.get("Bindings", []))
-    return tuple(record["Name"] if isinstance(record, dict) else str(record) for record in records)
 
 
 def plan_layer(layer: dict[str, Any]) -> PlanLayer:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from compressor.errors import CheckError, ModelError
+from compressor.memory import no_collection
 from compressor.tensorrt.inspector import PlanLayer, read_layers
 from compressor.tensorrt.messages import Messages, advice, make_logger, one_line
 from compressor.tensorrt.module import Kit, check_device, cuda_build, make
@@ -58,6 +59,8 @@ def load_plan(kit: Kit, plan: Path, onnx: Path | None = None) -> tuple[OpenPlan,
     return open_plan(kit, plan, plan.read_bytes(), sidecar.settings), sidecar
 
 
+# As in ``serialise``: nothing of the engine may be freed while it calls the logger.
+@no_collection()
 def open_plan(kit: Kit, plan: Path, serialised: bytes, settings: BuildSettings) -> OpenPlan:
     """The engine of a plan's bytes.
 

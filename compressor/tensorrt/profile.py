@@ -28,7 +28,9 @@ def shapes_of(graph: OnnxGraph, name: str, batch: BatchRange | None) -> Shapes:
             f"{graph.path}: input {name} has the shape {shown(sizes)}, and only its first size, "
             "the batch, may be free. Export the network for images of one size."
         )
-    if not sizes or isinstance(sizes[0], int):
+    if not sizes:  # one number, which no batch applies to
+        return Shapes(min=(), opt=(), max=())
+    if isinstance(sizes[0], int):
         check_fixed(graph, name, batch)
         only = tuple(size for size in sizes if isinstance(size, int))
         return Shapes(min=only, opt=only, max=only)

@@ -1,7 +1,7 @@
 """TensorRT and TensorRT-RTX as engines: a plan, run from a CUDA graph where it can be captured."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -108,6 +108,10 @@ class TensorRTRunner:
     def synchronize(self) -> None:
         """Return when all that was launched is done."""
         self._open().stream.synchronize()
+
+    def facts(self) -> dict[str, Any]:
+        """How runs are launched since the last ``prepare``, and why not as asked; plain JSON."""
+        return {"launched": self.launched, "fallback": self.fallback}
 
     def close(self) -> None:
         """Give back graph, buffers and engine; a second time does nothing."""

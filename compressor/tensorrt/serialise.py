@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from compressor.errors import ModelError
+from compressor.memory import no_collection
 from compressor.tensorrt.graph import OnnxGraph
 from compressor.tensorrt.messages import Messages, advice, make_logger, one_line
 from compressor.tensorrt.module import Kit, make
@@ -22,6 +23,9 @@ HARDWARE_LEVELS = {
     "ampere-plus": "AMPERE_PLUS",
     "same-compute-capability": "SAME_COMPUTE_CAPABILITY",
 }
+
+
+AVG_TIMING_ITERATIONS = 8  # the default of NVIDIA's command line tool
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,9 @@ class Order:
     sparse: SparseReport | None
 
 
+# An older builder or logger that the collector frees inside the engine's call of the logger waits
+# for a lock that the engine holds.
+@no_collection()
 def serialise(kit: Kit, order: Order, messages: Messages) -> bytes:
     """The plan's bytes.
 
@@ -99,7 +106,8 @@ def configure(kit: Kit, builder: Any, settings: BuildSettings) -> Any:
     if settings.workspace_bytes is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, settings.workspace_bytes)
     config.builder_optimization_level = settings.optimization_level
-    config.avg_timing_iterations = settings.avg_timing_iterations
+    if kit.flavour == "tensorrt":
+        config.avg_timing_iterations = settings.avg_timing_iterations or AVG_TIMING_ITERATIONS
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     if not settings.tf32:
         config.clear_flag(trt.BuilderFlag.TF32)

@@ -50,8 +50,9 @@ class BuildSettings(Settings):
     """Most scratch memory that a layer may use, in bytes; ``None`` is all of the GPU's."""
     optimization_level: int = Field(default=3, ge=0, le=5)
     """How long the builder searches; 3 is the engine's own default."""
-    avg_timing_iterations: int = Field(default=8, ge=1)
-    """How often each tactic is timed; 8 as in NVIDIA's command line tool, whose library has 1."""
+    avg_timing_iterations: int | None = Field(default=None, ge=1)
+    """How often TensorRT times each tactic; ``None`` is 8, as in NVIDIA's command line tool, whose
+    library has 1. TensorRT-RTX times nothing while it builds, and takes no number."""
     tf32: bool = True
     """Let float32 layers round their inputs to TF32 on tensor cores."""
     sparse_weights: bool = False

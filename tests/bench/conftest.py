@@ -10,6 +10,9 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from compressor.bench.engines import Side
+from compressor.files import sha256
+from compressor.tensorrt.settings import BuildSettings
+from compressor.tensorrt.sidecar import Here, Shapes, Sidecar, write_sidecar
 
 IMAGE_SHAPE = (3, 8, 8)
 GRAPH = """
@@ -88,6 +91,34 @@ def onnx_path(net: nn.Module, tmp_path: Path) -> Path:
     path = tmp_path / "net.onnx"
     onnx.save(model, str(path))
     return path
+
+
+@pytest.fixture
+def make_plan(tmp_path: Path) -> Callable[[str], Path]:
+    """A plan that only its sidecar says anything of; it takes images of ``IMAGE_SHAPE``."""
+
+    def make(flavour: str) -> Path:
+        plan = tmp_path / "net.plan"
+        plan.write_bytes(b"plan")
+        sizes = (1, *IMAGE_SHAPE)
+        sidecar = Sidecar(
+            built_with=Here(flavour=flavour, version="1.0", cuda_build=13, gpu=None),
+            settings=BuildSettings(),
+            plan_sha256=sha256(plan),
+            onnx_name="net.onnx",
+            onnx_sha256="0",
+            onnx_profile=None,
+            onnx_precisions={"fp32": 1},
+            shapes={"images": Shapes(min=sizes, opt=sizes, max=sizes)},
+            sparse=None,
+            precisions=None,
+            not_inspected="it is a fake",
+            warnings=(),
+        )
+        write_sidecar(plan, sidecar)
+        return plan
+
+    return make
 
 
 @pytest.fixture

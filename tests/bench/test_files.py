@@ -151,6 +151,58 @@ def test_the_page_says_where_realtime_priority_was_refused(onnx_path, faked):
     assert "not given (operation not permitted): this is plain wall time" in as_text(record, 200)
 
 
+class FellBack:
+    """A runner on a GPU whose runs could not be captured."""
+
+    def __init__(self, runner):
+        self.prepare, self.run, self.close = runner.prepare, runner.run, runner.close
+        self.engine = "tensorrt"
+
+    def facts(self):
+        return {"launched": "stream", "fallback": "no CUDA graph: not permitted"}
+
+
+@pytest.fixture
+def on_gpu(monkeypatch, clock, fake):
+    """TensorRT is a fake that falls back: 2 ms for any plan."""
+    real = FILE_ENGINES["tensorrt"]
+    opened = dataclasses.replace(real, open=lambda *_: FellBack(fake("gpu", 2.0)))
+    monkeypatch.setitem(FILE_ENGINES, "tensorrt", opened)
+
+
+def test_a_row_says_how_its_runs_were_launched_and_the_page_where_that_fell_back(
+    onnx_path, make_plan, faked, on_gpu
+):
+    subjects = parse_subjects([str(onnx_path), str(make_plan("tensorrt"))])
+
+    record = bench_files(subjects, QUICK, QUIET)
+
+    plain, fallen = record["subjects"]
+    assert plain["runner"] == {}
+    assert fallen["runner"]["launched"] == "stream"
+    page = as_text(record, width=300)
+    assert "net.plan did not run as asked (no CUDA graph: not permitted)" in page
+    assert page.count("did not run as asked") == 1
+
+
+def test_the_clock_of_the_cpu_is_refused_for_a_gpu(onnx_path, make_plan):
+    subjects = parse_subjects([str(onnx_path), str(make_plan("tensorrt-rtx"))])
+    settings = QUICK.model_copy(update={"clock": "process"})
+
+    with pytest.raises(ModelError, match=r"net\.plan runs on a GPU.*Use the clock wall") as refused:
+        bench_files(subjects, settings, QUIET)
+
+    assert "\n" not in str(refused.value)
+
+
+def test_images_are_counted_by_the_batch_and_not_by_the_first_size_of_the_output(onnx_path, faked):
+    settings = QUICK.model_copy(update={"batch_size": 5})  # the fake's output has one row
+
+    row = bench_files(parse_subjects([str(onnx_path)]), settings, QUIET)["subjects"][0]
+
+    assert row["images_per_second"] == pytest.approx(5000 / 6)
+
+
 def test_settings_refuse_the_process_clock_on_two_threads():
     with pytest.raises(ValueError, match="time of all 2 threads"):
         FilesSettings(clock="process", num_threads=2)

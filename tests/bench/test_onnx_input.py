@@ -31,6 +31,16 @@ def test_the_shape_is_that_of_one_image(onnx_path):
     assert onnx_image_shape(onnx_path) == (3, 8, 8)
 
 
+@pytest.mark.parametrize("size", [1, 3, 4])
+def test_small_features_with_channels_first_are_taken(make_file, size):
+    assert onnx_image_shape(make_file(["batch", 64, size, size])) == (64, size, size)
+
+
+def test_a_file_that_the_machine_cannot_read_is_not_called_broken(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        onnx_image_shape(tmp_path / "gone.onnx")
+
+
 def test_a_weight_that_is_listed_among_the_inputs_is_no_input(make_file):
     assert onnx_image_shape(make_file(["n", 3, 8, 8], more_inputs=["w"])) == (3, 8, 8)
 

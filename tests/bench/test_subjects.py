@@ -36,9 +36,23 @@ def test_a_missing_file_is_named():
         parse_subjects(["onnxruntime:gone.onnx"])
 
 
-@pytest.mark.parametrize("text", ["a.onnx", "onnxruntime:x", "dir/b.plan", "c.xml"])
+@pytest.mark.parametrize("flavour", ["tensorrt", "tensorrt-rtx"])
+def test_a_plan_alone_is_for_the_engine_that_its_sidecar_names(make_plan, flavour):
+    assert parse_subjects([str(make_plan(flavour))])[0].engine == flavour
+
+
+def test_a_plan_alone_without_a_sidecar_is_refused(tmp_path):
+    plan = tmp_path / "net.plan"
+    plan.write_bytes(b"plan")
+
+    with pytest.raises(ModelError, match=r"net\.plan has no sidecar"):
+        parse_subjects([str(plan)])
+
+
+@pytest.mark.parametrize("text", ["a.onnx", "onnxruntime:x", "dir/b.plan"])
 def test_files_are_told_from_recipes(text):
     assert is_subject(text)
+    assert not is_subject("net.xml")
     assert not is_subject("digits")
     assert not is_subject("recipes/digits.toml")
 

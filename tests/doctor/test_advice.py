@@ -48,13 +48,24 @@ def test_padding_that_costs_little_is_still_named(advice):
     assert "padded" not in advice("compute")
 
 
-def test_a_setting_that_the_recipe_leaves_out_is_unset(make_layer):
-    facts = RunFacts((Coupling("stem", 8, 8, frozenset({"stem"})),), {}, {})
+@pytest.mark.parametrize(
+    ("budget", "change"),
+    [
+        ({}, "set strip.keep_macs"),
+        ({"keep_macs": None}, "set strip.keep_macs"),
+        ({"keep_params": 0.3, "keep_macs": None}, "lower strip.keep_params (now 0.3)"),
+        ({"keep_latency": 0.5}, "lower strip.keep_latency (now 0.5)"),
+        ({"latency_ms": 2.5}, "lower strip.latency_ms (now 2.5)"),
+    ],
+)
+def test_the_one_budget_that_a_recipe_takes_is_named(make_layer, budget, change):
+    facts = RunFacts((Coupling("stem", 8, 8, frozenset({"stem"})),), {}, budget)
     layer = make_layer(name="stem")
 
     told = advise(Case(layer, layer, "compute", 1.0, 16, facts))
 
-    assert "stem (8 of 8 units are left); lower strip.keep_macs (now unset)" in told
+    assert f"stem (8 of 8 units are left); {change} for fewer." in told
+    assert told.count("strip.") == 1
 
 
 def test_a_frozen_layer_is_named_with_its_reason(advice):

@@ -2,12 +2,15 @@ import json
 
 import pytest
 from click.testing import CliRunner
+from onnx import TensorProto, helper
 from torch import nn
 
 from compressor.bench.subjects import parse_subjects, plan_image_shape
 from compressor.cli import main
 from compressor.export.onnx import ExportSettings, export_onnx
 from compressor.tensorrt.sidecar import sidecar_path
+
+from .graphs import save
 
 pytestmark = pytest.mark.engines
 
@@ -64,8 +67,16 @@ def test_json_is_the_sidecar_alone(small_onnx, tmp_path):
         (("--batch", "8"), "--batch 8: write three whole numbers"),
         (("--batch", "4,2,8"), "must not fall in this order"),
         (("--set", "tf32"), "--set tf32: write key=value"),
-        (("--set", "tf23=false"), "tf23: Extra inputs are not permitted"),
-        (("--set", "optimization_level=9"), "optimization_level: Input should be less than"),
+        (("--set", "tf23=false"), "tf23: there is no such setting. Did you mean tf32?"),
+        (("--set", "gate.precison=fp16"), "gate.precison: there is no such setting. Did you mean "),
+        (("--set", "gate.zzz=1"), "no such setting. There are precision, min_share. See"),
+        (("--set", "gate.min_share=1.0"), "gate.precision: the setting is missing"),
+        (("--set", "gate=fp16"), "gate = fp16: it has settings of its own. Set gate.precision, "),
+        (("--set", "optimization_level=9"), "optimization_level = 9: input should be less than"),
+        (
+            ("--set", "compute_capabilities=SM1"),
+            "compute_capabilities = SM1: input should be 'SM75'",
+        ),
     ],
 )
 def test_wrong_words_are_refused_before_anything_is_built(small_onnx, words, told):
@@ -73,6 +84,26 @@ def test_wrong_words_are_refused_before_anything_is_built(small_onnx, words, tol
     assert done.exit_code == 2
     assert told in done.stderr
     assert not small_onnx.with_suffix(".plan").exists()
+
+
+@pytest.mark.parametrize(("text", "built"), [("SM89", ["SM89"]), ("SM89,SM120", ["SM89", "SM120"])])
+def test_words_stand_for_a_list_of_them(small_onnx, tmp_path, text, built):
+    words = ("--engine", "tensorrt-rtx", "--out", tmp_path / "net.plan", "--json")
+    done = build(small_onnx, *words, "--set", f"compute_capabilities={text}")
+    assert json.loads(done.stdout)["settings"]["compute_capabilities"] == built
+
+
+def test_an_input_without_axes_has_no_batch(tmp_path):
+    nodes = [helper.make_node("Mul", ["images", "scale"], ["logits"])]
+    kind = TensorProto.FLOAT
+    shapes = {"images": ["batch", 4], "scale": [], "logits": ["batch", 4]}
+    images, scale, logits = (
+        helper.make_tensor_value_info(name, kind, sizes) for name, sizes in shapes.items()
+    )
+    path = save(tmp_path / "net.onnx", nodes, [images, scale], [logits], [])
+    done = build(path, "--engine", "tensorrt-rtx")
+    assert done.exit_code == 0, done.output
+    assert "batch 1 to 32, best 8\n" in done.stdout
 
 
 def test_bare_words_and_dotted_keys_are_settings(small_onnx):

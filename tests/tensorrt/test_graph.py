@@ -5,7 +5,7 @@ from onnx import TensorProto, helper
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from compressor.errors import ModelError
-from compressor.tensorrt.graph import PROFILE_KEY, read_graph
+from compressor.tensorrt.graph import read_graph
 
 from .graphs import convolution, product, save
 
@@ -57,13 +57,16 @@ def test_inputs_keep_the_names_of_their_free_sizes(tmp_path):
     assert graph.inputs == {"images": ("batch", 4, "height", "height")}
 
 
-def test_the_profile_of_a_file_is_read_from_its_metadata(tmp_path):
+def test_a_layer_behind_an_operator_that_is_not_onnxs_own_has_an_unknown_precision(tmp_path):
     path = convolution(tmp_path / "net.onnx")
-    assert read_graph(path).profile is None
     proto = onnx.load(path)
-    helper.set_model_props(proto, {PROFILE_KEY: "tensorrt"})
+    conv = next(node for node in proto.graph.node if node.op_type == "Conv")
+    conv.input[0] = "strange"
+    node = helper.make_node("Strange", ["images"], ["strange"], domain="elsewhere")
+    proto.graph.node.insert(0, node)
+    proto.opset_import.append(helper.make_opsetid("elsewhere", 1))
     onnx.save(proto, str(path))
-    assert read_graph(path).profile == "tensorrt"
+    assert read_graph(path).precisions() == {"unknown": 1}
 
 
 def test_a_file_without_weights_is_refused_with_the_weight(tmp_path):

@@ -4,7 +4,7 @@ import pytest
 
 from compressor.errors import CheckError
 from compressor.tensorrt.graph import read_graph
-from compressor.tensorrt.inspector import input_output_names, read_layers
+from compressor.tensorrt.inspector import read_layers
 from compressor.tensorrt.precision import check_graph, check_plan, plan_precisions
 from compressor.tensorrt.settings import PrecisionGate
 
@@ -66,11 +66,6 @@ def test_layers_are_counted_by_what_they_read(schema):
     assert precisions.num_reformats == 1
     assert precisions.share("int8") == pytest.approx(2 / 3)
     assert precisions.share("fp8") == 0.0
-
-
-@BOTH
-def test_inputs_and_outputs_are_named_in_both_schemas(schema):
-    assert input_output_names(inspected(schema, (POOLING, FP16))) == ("images", "logits")
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def test_a_new_shape_makes_new_buffers_and_a_new_graph(runner, cuda):
 def test_a_graph_is_captured_after_an_ordinary_run_has_ended(runner, cuda):
     runner.prepare(images(4))
     assert cuda.log[-4:] == ["execute", "synchronise", "execute", "capture"]
-    assert (runner.launched, runner.fallback) == ("graph", None)
+    assert runner.facts() == {"launched": "graph", "fallback": None}
 
 
 def test_the_stream_waits_for_what_made_the_batch_before_it_is_copied(runner, cuda):
@@ -106,8 +106,8 @@ def test_a_graph_that_is_not_asked_for_is_not_captured(plan, kit, engine, cuda):
 def test_a_capture_that_fails_falls_back_and_says_why(runner, cuda):
     cuda.refusal = "operation not permitted when stream is capturing\nmore"
     runner.prepare(images(4))
-    assert runner.launched == "stream"
-    assert runner.fallback == "no CUDA graph: operation not permitted when stream is capturing"
+    told = "no CUDA graph: operation not permitted when stream is capturing"
+    assert runner.facts() == {"launched": "stream", "fallback": told}
     assert torch.equal(runner.run(), sums(images(4)))
 
 

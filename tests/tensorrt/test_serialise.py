@@ -61,11 +61,11 @@ def test_a_network_is_strongly_typed(watched, order):
 
 def test_settings_reach_the_configuration(watched, order):
     kit, seen = watched
-    settings = {"workspace_bytes": 64 * MIB, "optimization_level": 1, "avg_timing_iterations": 3}
+    settings = {"workspace_bytes": 64 * MIB, "optimization_level": 1}
     serialise(kit, order(tf32=False, sparse_weights=True, **settings), Messages())
     flags, config = kit.trt.BuilderFlag, seen.config
     assert config.get_memory_pool_limit(kit.trt.MemoryPoolType.WORKSPACE) == 64 * MIB
-    assert (config.builder_optimization_level, config.avg_timing_iterations) == (1, 3)
+    assert config.builder_optimization_level == 1
     assert config.profiling_verbosity == kit.trt.ProfilingVerbosity.DETAILED
     assert not config.get_flag(flags.TF32)
     assert config.get_flag(flags.SPARSE_WEIGHTS)
@@ -73,11 +73,20 @@ def test_settings_reach_the_configuration(watched, order):
     assert not config.get_flag(flags.VERSION_COMPATIBLE)
 
 
+@pytest.mark.parametrize(("asked", "timed"), [(None, 8), (3, 3)])
+def test_tensorrt_times_a_tactic_eight_times_unless_asked_otherwise(watched, order, asked, timed):
+    kit, seen = watched
+    as_tensorrt = Kit("tensorrt", kit.trt, kit.cuda)
+    serialise(as_tensorrt, order(avg_timing_iterations=asked), Messages())
+    assert seen.config.avg_timing_iterations == timed
+
+
 def test_what_is_not_set_is_left_to_the_engine(watched, order):
     kit, seen = watched
     serialise(kit, order(), Messages())
     assert seen.config.get_flag(kit.trt.BuilderFlag.TF32)
     assert seen.config.num_compute_capabilities == 0
+    assert seen.config.avg_timing_iterations == 1
     unlimited = seen.config.get_memory_pool_limit(kit.trt.MemoryPoolType.WORKSPACE)
     assert unlimited > 1 << 30
 
