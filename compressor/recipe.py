@@ -15,6 +15,7 @@ from compressor.data.catalog import DataSettings
 from compressor.errors import RecipeError
 from compressor.export.onnx import ExportSettings
 from compressor.export.precision import PrecisionSettings
+from compressor.overrides import near, set_value
 from compressor.settings import Settings
 from compressor.sparsity.catalog import METHODS, SparsitySettings
 from compressor.strip.budget import StripSettings
@@ -27,6 +28,9 @@ from compressor.train.settings import (
     TrainSettings,
     TuneSettings,
 )
+
+EXAMPLE = "train.epochs=3"
+"""Of an override, for messages."""
 
 MAX_SHOWN = 60
 """A wrong value is shown up to so many characters."""
@@ -169,7 +173,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         RecipeError: All faults at once, one line each.
     """
     values = _read_toml(path)
-    faults = [fault for override in overrides if (fault := _set(values, override))]
+    faults = [fault for override in overrides if (fault := set_value(values, override, EXAMPLE))]
     try:
         recipe = check_recipe(values, f"{path} with --set" if overrides else str(path))
     except RecipeError as failure:
@@ -211,30 +215,6 @@ def check_recipe(values: Mapping[str, Any], source: str) -> Recipe:
         raise RecipeError("\n".join(f"{source}: {fault}" for fault in faults)) from None
 
 
-def _set(values: dict[str, Any], override: str) -> str | None:
-    """Put ``section.key=value`` into ``values``, or say what is wrong with it."""
-    key, equals, text = override.partition("=")
-    names = [name.strip() for name in key.split(".")]
-    if not equals or not all(names):
-        return f"--set {override}: write section.key=value, such as train.epochs=3."
-    section: Any = values
-    for name in names[:-1]:
-        section = section.setdefault(name, {})
-        if not isinstance(section, dict):
-            return f"--set {override}: {name} is a value, not a section. Set {name} itself."
-    section[names[-1]] = _toml_value(text.strip())
-    return None
-
-
-def _toml_value(text: str) -> Any:
-    try:
-        read = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
-        return text
-    # Text of several lines could be read as more than one key.
-    return read["value"] if len(read) == 1 else text
-
-
 def _causes(errors: Sequence[ErrorDetails]) -> list[ErrorDetails]:
     """The errors without those that only follow: a list is short since its items were refused."""
     places = [error["loc"] for error in errors]
@@ -257,14 +237,14 @@ def _fault(error: ErrorDetails) -> str:
     where = ".".join(place) or "the recipe"
     match error["type"]:
         case "extra_forbidden":
-            return f"{where}: there is no such key. {_near(place[-1], _keys_around(error['loc']))}"
+            return f"{where}: there is no such key. {near(place[-1], _keys_around(error['loc']))}"
         case "missing":
             return f"{where}: the {_kind(place)} is missing. Add it."
         case "union_tag_not_found":
             return f"{where}.method: the key is missing. Choose one of {', '.join(METHODS)}."
         case "union_tag_invalid":
             found = error["input"]["method"]
-            return f"{where}.method: {found!r} is not a method. {_near(str(found), METHODS)}"
+            return f"{where}.method: {found!r} is not a method. {near(str(found), METHODS)}"
         case _:
             return _value_fault(error, where, place)
 
@@ -299,11 +279,6 @@ def _without_tag(place: list[str]) -> list[str]:
     """Drop the method's name that a union puts into the place."""
     tagged = len(place) > 1 and place[0] == "sparsity" and place[1] in METHODS
     return [place[0], *place[2:]] if tagged else place
-
-
-def _near(word: str, words: Mapping[str, Any] | Sequence[str]) -> str:
-    near = difflib.get_close_matches(word, list(words), n=1, cutoff=0.5)
-    return f"Did you mean {near[0]}?" if near else f"There are {', '.join(words)}."
 
 
 def _keys_around(place: Sequence[int | str]) -> list[str]:

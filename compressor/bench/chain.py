@@ -9,19 +9,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
+from torch import Tensor
 
 from compressor.bench.engines import Side
 from compressor.bench.onnxruntime_runner import OnnxRuntimeRunner
 from compressor.bench.openvino_runner import OpenVinoRunner
 from compressor.bench.runner import Runner
 from compressor.bench.stopwatch import CLOCKS, Stopwatch, stopwatch
-from compressor.bench.timer import BenchSettings, Latency, compare, interleave
+from compressor.bench.timer import BenchSettings, Latency, compare, interleave, random_batch
 from compressor.bench.torch_runner import TorchRunner
 from compressor.console import Console
 from compressor.file_profile import read_profile
 
-INPUT_SEED = 0
 REFERENCE = "dense, torch"
 
 CPU_RUNNERS: Mapping[str, Callable[[Path, int], Runner]] = {
@@ -65,7 +64,9 @@ def bench_chain(
     latency = {}
     with console.track("bench, the whole way", len(settings.batch_sizes)) as advance:
         for size in settings.batch_sizes:
-            latency[str(size)] = _cell(makers, (size, *dense.image_shape), settings, watch)
+            latency[str(size)] = _cell(
+                makers, random_batch(size, dense.image_shape), settings, watch
+            )
             advance(f"batch {size}: {len(makers)} timed")
     return {
         "reference": REFERENCE,
@@ -81,11 +82,10 @@ def _maker(engine: str, path: Path, num_threads: int) -> Callable[[], Runner]:
 
 def _cell(
     makers: Mapping[str, Callable[[], Runner]],
-    shape: tuple[int, int, int, int],
+    batch: Tensor,
     settings: BenchSettings,
     watch: Stopwatch,
 ) -> dict[str, dict[str, Any]]:
-    batch = torch.randn(*shape, generator=torch.Generator().manual_seed(INPUT_SEED))
     with ExitStack() as stack:
         runners = {}
         for name, make in makers.items():

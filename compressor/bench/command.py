@@ -5,9 +5,9 @@ import shutil
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from compressor.console import Console
+from compressor.either import given_options, refuse_options
 
 HELP = (
     "Of files (model.onnx, onnxruntime:model.onnx, ...), time all of them against the first, run "
@@ -69,29 +69,20 @@ class BenchCommand(click.Command):
         """Time files or run the recipe, by what the first argument names."""
         from compressor.bench.subjects import is_subject
 
-        given = {p.opts[0] for p in self.params if _is_given(ctx, p)}
+        given = given_options(ctx, self.params)
         of_files = {option.opts[0] for option in OPTIONS}
         options = {o.name: ctx.params.pop(o.name) for o in OPTIONS if o.name is not None}
         files: tuple[str, ...] = ctx.params.pop("files")
         if any(map(is_subject, files)):
-            _refuse(given - of_files - OF_BOTH, "recipes", ctx)
+            refuse_options(given - of_files - OF_BOTH, "recipes", ctx)
             _bench(ctx, files, options)
         else:
-            _refuse(given & of_files, "files such as model.onnx", ctx)
+            refuse_options(given & of_files, "files such as model.onnx", ctx)
             if len(files) > 1:
                 told = f"{len(files)} recipes were given, {', '.join(files)}: give one."
                 raise click.UsageError(told, ctx)
             ctx.params["recipe"] = files[0]
             self._of_recipes.invoke(ctx)
-
-
-def _is_given(ctx: click.Context, parameter: click.Parameter) -> bool:
-    return ctx.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
-
-
-def _refuse(options: set[str], owner: str, ctx: click.Context) -> None:
-    if options:
-        raise click.UsageError(f"{', '.join(sorted(options))} can only be given for {owner}.", ctx)
 
 
 def _bench(ctx: click.Context, files: tuple[str, ...], options: dict[str, Any]) -> None:

@@ -16,17 +16,15 @@ from compressor.bench.statistics import figures
 from compressor.bench.stopwatch import CLOCKS, Stopwatch, stopwatch
 from compressor.bench.subjects import Subject
 from compressor.bench.timer import (
-    CONFIDENCE,
-    NUM_RESAMPLES,
     TimingSettings,
     compare,
     interleave,
+    random_batch,
+    timing_facts,
 )
 from compressor.console import Console
 from compressor.errors import CheckError, ModelError
 from compressor.files import sha256
-
-INPUT_SEED = 0
 
 
 class FilesSettings(TimingSettings):
@@ -70,8 +68,7 @@ def bench_files(
     """
     check_clock(subjects, settings)
     shape = common_shape(subjects)
-    generator = torch.Generator().manual_seed(INPUT_SEED)
-    batch = torch.randn(settings.batch_size, *shape, generator=generator)
+    batch = random_batch(settings.batch_size, shape)
     watch = stopwatch(settings.clock, CLOCKS[settings.clock])
     with ExitStack() as stack:
         runners: dict[str, Runner] = {}
@@ -172,17 +169,8 @@ def method(
             for name, engine in engines.items()
         },
         "batch_size": settings.batch_size,
-        "num_threads": settings.num_threads,
-        "rounds": settings.rounds,
-        "settling_runs": settings.settling_runs,
-        "warmup_rounds": settings.warmup_rounds,
-        "warmup_seconds": settings.warmup_seconds,
-        "max_seconds": settings.max_seconds,
-        "order": "interleaved: one timed run of each in a round, order alternating",
+        **timing_facts(settings),
         "mode": "single-stream-like: the next run starts when the last has ended",
         "queue_depth": 1,
         "gpu": "unmeasured: no CUDA events, no clocks or throttling from NVML",
-        "percentiles": "nearest rank",
-        "interval": f"{CONFIDENCE:.0%}, {NUM_RESAMPLES} bootstrap draws of whole rounds",
-        "inputs": f"one normal random batch, seed {INPUT_SEED}",
     }

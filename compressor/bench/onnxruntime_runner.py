@@ -30,9 +30,12 @@ class OnnxRuntimeRunner:
 
     def __init__(self, path: Path, num_threads: int) -> None:
         self._path = path
-        self._session = open_session(path, num_threads)
+        self._session = self._open(path, num_threads)
         self._input = self._session.get_inputs()[0]
         self._feed: dict[str, np.ndarray[Any, Any]] = {}
+
+    def _open(self, path: Path, num_threads: int) -> Any:
+        return open_session(path, num_threads)
 
     def prepare(self, batch: Tensor) -> None:
         """Fix the input of every following ``run``; shape ``(batch, *image_shape)``.

@@ -5,24 +5,20 @@ from dataclasses import asdict
 from itertools import product
 from typing import Any
 
-import torch
-
 from compressor.bench.engines import RUNNERS, Side
 from compressor.bench.environment import environment
 from compressor.bench.stopwatch import CLOCKS, Stopwatch, stopwatch
 from compressor.bench.timer import (
-    CONFIDENCE,
-    NUM_RESAMPLES,
     BenchSettings,
     Engine,
     Latency,
     compare,
     interleave,
+    random_batch,
+    timing_facts,
 )
 from compressor.console import Console
 from compressor.errors import ModelError
-
-INPUT_SEED = 0
 
 
 def bench_pair(
@@ -62,8 +58,7 @@ def bench_cell(
     """Figures of both sides, and their ratio, on one engine with one batch size: the ``cell``."""
     engine, batch_size = cell
     image_shape = sides["dense"].image_shape
-    generator = torch.Generator().manual_seed(INPUT_SEED)
-    batch = torch.randn(batch_size, *image_shape, generator=generator)
+    batch = random_batch(batch_size, image_shape)
     with ExitStack() as stack:
         runners = {}
         for name, side in sides.items():
@@ -86,17 +81,4 @@ def check_same_images(dense: Side, slim: Side) -> None:
 
 def method(settings: BenchSettings) -> dict[str, Any]:
     """How the samples were taken, in words and numbers that two records can be compared by."""
-    return {
-        "clock": settings.clock,
-        "device": "cpu",
-        "num_threads": settings.num_threads,
-        "rounds": settings.rounds,
-        "settling_runs": settings.settling_runs,
-        "warmup_rounds": settings.warmup_rounds,
-        "warmup_seconds": settings.warmup_seconds,
-        "max_seconds": settings.max_seconds,
-        "order": "interleaved: one timed run of each in a round, order alternating",
-        "percentiles": "nearest rank",
-        "interval": f"{CONFIDENCE:.0%}, {NUM_RESAMPLES} bootstrap draws of whole rounds",
-        "inputs": f"one normal random batch, seed {INPUT_SEED}",
-    }
+    return {"clock": settings.clock, "device": "cpu", **timing_facts(settings)}

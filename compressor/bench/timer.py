@@ -9,7 +9,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
 import numpy as np
+import torch
 from pydantic import Field, PositiveInt, model_validator
+from torch import Tensor
 
 from compressor.bench.runner import Runner
 from compressor.bench.stopwatch import Clock, Stopwatch, stopwatch
@@ -86,6 +88,31 @@ class BenchSettings(TimingSettings):
             if len(set(values)) < len(values):
                 raise ValueError(f"{name} names one value twice: {list(values)}. Name each once.")
         return self
+
+
+INPUT_SEED = 0
+
+
+def random_batch(batch_size: int, image_shape: tuple[int, int, int]) -> Tensor:
+    """One normal random batch, always the same; shape ``(batch_size, *image_shape)``."""
+    generator = torch.Generator().manual_seed(INPUT_SEED)
+    return torch.randn(batch_size, *image_shape, generator=generator)
+
+
+def timing_facts(settings: TimingSettings) -> dict[str, Any]:
+    """How samples are taken, in words and numbers that two records can be compared by."""
+    return {
+        "num_threads": settings.num_threads,
+        "rounds": settings.rounds,
+        "settling_runs": settings.settling_runs,
+        "warmup_rounds": settings.warmup_rounds,
+        "warmup_seconds": settings.warmup_seconds,
+        "max_seconds": settings.max_seconds,
+        "order": "interleaved: one timed run of each in a round, order alternating",
+        "percentiles": "nearest rank",
+        "interval": f"{CONFIDENCE:.0%}, {NUM_RESAMPLES} bootstrap draws of whole rounds",
+        "inputs": f"one normal random batch, seed {INPUT_SEED}",
+    }
 
 
 @dataclass(frozen=True)

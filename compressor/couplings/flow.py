@@ -21,6 +21,7 @@ from compressor.couplings.coupling import Heads
 from compressor.couplings.ledger import Ledger
 from compressor.couplings.rules import RULES, refuse
 from compressor.couplings.sheets import Sheet, Value, along_axis
+from compressor.errors import CouplingError
 
 
 @dataclass
@@ -59,9 +60,20 @@ def flow(program: ExportedProgram, first_names: Mapping[str, str], heads: Heads 
             result.values[node] = known or _placeholder(result.ledger, node, tensors)
         elif node.op == "call_function":
             result.values[node] = _call(result, node)
+        elif node.op == "get_attr":
+            raise _inner_graph(node)
         elif node.op == "output":
             _freeze_outputs(result, node)
     return result
+
+
+def _inner_graph(node: fx.Node) -> CouplingError:
+    """The refusal of a part that the exporter keeps as a graph of its own: labels cannot enter."""
+    user = next(iter(node.users), node)
+    return CouplingError(
+        f"{place_of(user)}: the forward pass has a part of its own there, {user.target}: control "
+        "flow on values, autocast switched on, or enable_grad. Write it as plain tensor code."
+    )
 
 
 def _tensors(

@@ -13,7 +13,6 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, Self
 
-import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
@@ -26,12 +25,10 @@ from compressor.export.precision_runner import measuring_runner
 from compressor.export.precision_writers import Source, Writer, open_writer
 from compressor.export.profiles import PROFILES, Profile, ProfileName
 from compressor.export.quant_calibration import QuantSettings, batches_of
+from compressor.export.verify import COMPARE_BATCH, predictor
 from compressor.files import sha256, whole_file
 from compressor.settings import Settings
 from compressor.tasks.task import Predict
-
-COMPARE_BATCH = 64
-"""Images that go through a runner at once."""
 
 Accuracy = Callable[[Predict], float]
 """Accuracy in [0, 1], on the validation images, of whatever makes logits of images."""
@@ -216,20 +213,3 @@ class _Bench:
 
     def _runner(self) -> Runner:
         return measuring_runner(self.profile, self.file, self.settings.num_threads)
-
-
-def predictor(runner: Runner) -> Predict:
-    """Logits of ``runner``, for code that measures networks: call it with images, however many.
-
-    They go through it ``COMPARE_BATCH`` at a time: tasks hand over hundreds at once, and a file
-    computed as written fuses nothing, so what lies between its nodes takes much memory.
-    """
-
-    def predict(images: Tensor) -> Tensor:
-        logits = []
-        for batch in batches_of(images, COMPARE_BATCH):
-            runner.prepare(batch)
-            logits.append(runner.run().to(images.device))
-        return torch.cat(logits)
-
-    return predict

@@ -4,10 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor
-
 from compressor.bench.onnxruntime_runner import CPU_PROVIDER, LOG_ERRORS, OnnxRuntimeRunner
 from compressor.bench.openvino_runner import OpenVinoRunner
 from compressor.bench.runner import Runner, import_engine
@@ -17,7 +13,7 @@ from compressor.export.profiles import MeasuredBy, Profile
 from compressor.export.quant_calibration import input_of
 
 
-class AsWrittenRunner:
+class AsWrittenRunner(OnnxRuntimeRunner):
     """Computes an ONNX file node by node as it is written, whatever engine it was made for.
 
     Slow, and the same on every machine: nothing is fused, so no kernel of 8-bit numbers is used,
@@ -32,40 +28,21 @@ class AsWrittenRunner:
 
     engine = "onnxruntime-as-written"
 
-    def __init__(self, path: Path, num_threads: int) -> None:
-        self._name, _shape = input_of(path)
-        self._session = _session(path, num_threads)
-        self._feed: dict[str, np.ndarray[Any, Any]] = {}
-
-    def prepare(self, batch: Tensor) -> None:
-        """Fix the input of every following ``run``; shape ``(batch, *image_shape)``."""
-        self._feed = {self._name: batch.detach().cpu().contiguous().numpy()}
-
-    def run(self) -> Tensor:
-        """Output for the prepared batch."""
-        assert self._feed, "prepare comes before run"
-        return torch.from_numpy(self._session.run(None, self._feed)[0])
-
-    def close(self) -> None:
-        """Drop the session."""
-        del self._session
-        self._feed = {}
-
-
-def _session(path: Path, num_threads: int) -> Any:
-    ort = import_engine("onnxruntime", "onnxruntime")
-    state = import_engine("onnxruntime.capi.onnxruntime_pybind11_state", "onnxruntime")
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = num_threads
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = LOG_ERRORS
-    refusals = (state.InvalidGraph, state.NotImplemented, state.Fail, state.RuntimeException)
-    twin = float32_twin(import_engine("onnx", "onnx").load(str(path)))
-    try:
-        return ort.InferenceSession(twin.SerializeToString(), options, providers=[CPU_PROVIDER])
-    except refusals as error:
-        reason = str(error).splitlines()[0]
-        raise ModelError(f"{path} cannot be computed: {reason}. Write it again.") from error
+    def _open(self, path: Path, num_threads: int) -> Any:
+        input_of(path)
+        ort = import_engine("onnxruntime", "onnxruntime")
+        state = import_engine("onnxruntime.capi.onnxruntime_pybind11_state", "onnxruntime")
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = num_threads
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.log_severity_level = LOG_ERRORS
+        refusals = (state.InvalidGraph, state.NotImplemented, state.Fail, state.RuntimeException)
+        twin = float32_twin(import_engine("onnx", "onnx").load(str(path)))
+        try:
+            return ort.InferenceSession(twin.SerializeToString(), options, providers=[CPU_PROVIDER])
+        except refusals as error:
+            reason = str(error).splitlines()[0]
+            raise ModelError(f"{path} cannot be computed: {reason}. Write it again.") from error
 
 
 MEASURES: dict[MeasuredBy, Callable[[Path, int], Runner]] = {

@@ -13,11 +13,15 @@ from compressor.bench.onnxruntime_runner import OnnxRuntimeRunner
 from compressor.bench.runner import Runner
 from compressor.bench.torch_runner import TorchRunner
 from compressor.errors import CheckError
+from compressor.tasks.task import Predict
 
 FP32_TOLERANCE = 1e-4  # measured: 4e-7 to 1.2e-6 on four networks, so this is a wrong file
 MIN_SPREAD = 1e-6  # outputs closer to each other than float32 rounding are equal
 PARITY_BATCHES = (1, 2, 7)  # one image, the size of the export, and one that it has not seen
 INPUT_SEED = 0
+
+COMPARE_BATCH = 64
+"""Images that go through a file at once when outputs or accuracy are looked at."""
 
 
 @dataclass(frozen=True)
@@ -38,21 +42,21 @@ class Parity:
     spread: float
 
 
-class OnnxPredictor:
-    """Logits from an ONNX file, for code that measures networks: call it with images.
+def predictor(runner: Runner) -> Predict:
+    """Logits of ``runner``, for code that measures networks: call it with images, however many.
 
-    Raises:
-        ModelError: The file is not there, is not ONNX, or takes other images.
-        MissingExtra: ONNX Runtime is not installed.
+    They go through it ``COMPARE_BATCH`` at a time: tasks hand over hundreds at once, and a file
+    computed as written fuses nothing, so what lies between its nodes takes much memory.
     """
 
-    def __init__(self, path: Path, num_threads: int) -> None:
-        self._runner = OnnxRuntimeRunner(path, num_threads)
+    def predict(images: Tensor) -> Tensor:
+        logits = []
+        for batch in torch.split(images, COMPARE_BATCH):
+            runner.prepare(batch)
+            logits.append(runner.run().to(images.device))
+        return torch.cat(logits)
 
-    def __call__(self, images: Tensor) -> Tensor:
-        """Logits, shape ``(batch, classes)``, on the device of ``images``."""
-        self._runner.prepare(images)
-        return self._runner.run().to(images.device)
+    return predict
 
 
 def max_rel_diff(reference: Tensor, other: Tensor) -> float:

@@ -5,9 +5,9 @@ import shutil
 from pathlib import Path
 
 import click
-from click.core import ParameterSource
 
 from compressor.console import Console
+from compressor.either import given_options, refuse_options
 from compressor.inspection.records import ImageShape
 
 HELP = (
@@ -63,24 +63,15 @@ class InspectCommand(click.Command):
         """Inspect or run, by what the argument names."""
         from compressor.inspection.reference import is_reference
 
-        given = {parameter.opts[0] for parameter in self.params if _is_given(ctx, parameter)}
+        given = given_options(ctx, self.params)
         of_networks = {option.opts[0] for option in OPTIONS}
         shape, num_classes = (ctx.params.pop(name) for name in ("image_shape", "num_classes"))
         if is_reference(ctx.params["recipe"]):
-            _refuse(given - of_networks - OF_BOTH, "recipes", ctx)
+            refuse_options(given - of_networks - OF_BOTH, "recipes", ctx)
             _inspect(ctx, shape, num_classes)
         else:
-            _refuse(given & of_networks, "networks such as torchvision:resnet18", ctx)
+            refuse_options(given & of_networks, "networks such as torchvision:resnet18", ctx)
             self._of_recipes.invoke(ctx)
-
-
-def _is_given(ctx: click.Context, parameter: click.Parameter) -> bool:
-    return ctx.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
-
-
-def _refuse(options: set[str], owner: str, ctx: click.Context) -> None:
-    if options:
-        raise click.UsageError(f"{', '.join(sorted(options))} can only be given for {owner}.", ctx)
 
 
 def _inspect(ctx: click.Context, image_shape: ImageShape | None, num_classes: int) -> None:

@@ -11,12 +11,13 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from compressor.bench.onnxruntime_runner import OnnxRuntimeRunner
 from compressor.errors import CheckError
 from compressor.export.verify import (
     FP32_TOLERANCE,
     MIN_SPREAD,
-    OnnxPredictor,
     max_rel_diff,
+    predictor,
     random_inputs,
     spread,
 )
@@ -169,9 +170,10 @@ def _outputs(package: Package, folder: Path, samples: Mapping[str, Tensor]) -> l
         _above("spread of outputs over the samples", spread(samples[OUTPUTS]), MIN_SPREAD),
         _at_most("network against recorded outputs", recorded, TORCH_TOLERANCE),
     ]
+    onnx_runner = OnnxRuntimeRunner(folder / ONNX, torch.get_num_threads())
     engines: tuple[tuple[str, Predict, float], ...] = (
         ("torch.export program", load_program(folder / PROGRAM), TORCH_TOLERANCE),
-        ("ONNX file", OnnxPredictor(folder / ONNX, torch.get_num_threads()), FP32_TOLERANCE),
+        ("ONNX file", predictor(onnx_runner), FP32_TOLERANCE),
     )
     for kind, inputs in (
         ("samples", [samples[INPUTS]]),

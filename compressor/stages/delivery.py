@@ -1,5 +1,6 @@
 """Stages of the finished network: exported, checked, timed, packed and reported."""
 
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
@@ -8,11 +9,12 @@ from torch import Tensor, nn
 
 from compressor.bench.chain import bench_chain
 from compressor.bench.engines import Side
+from compressor.bench.onnxruntime_runner import OnnxRuntimeRunner
 from compressor.bench.pair import bench_pair
 from compressor.context import Context
 from compressor.couplings.coupling import mask_
 from compressor.export.onnx import export_onnx
-from compressor.export.verify import OnnxPredictor, check_parity, parity, random_inputs
+from compressor.export.verify import check_parity, parity, predictor, random_inputs
 from compressor.files import read_json, write_json
 from compressor.package.description import Accuracy, Counts, Description, Preprocessing
 from compressor.package.write import Contents, Records, packed_model, write_package
@@ -75,8 +77,8 @@ def verify(context: Context, folder: Path) -> None:
         inputs = [*random_inputs(context.data.image_shape), context.task.example(PARITY_IMAGES)]
         measured = parity(networks[network], path, inputs)
         check_parity(measured, path)
-        predictor = OnnxPredictor(path, torch.get_num_threads())
-        right = context.task.accuracy(predictor, "test")
+        with closing(OnnxRuntimeRunner(path, torch.get_num_threads())) as runner:
+            right = context.task.accuracy(predictor(runner), "test")
         files.append({"file": name, "max_rel_diff": measured.max_rel_diff, "accuracy": right})
     files += verified_precisions(context)
     write_json(

@@ -17,7 +17,7 @@ from compressor.bench.runner import Runner
 from compressor.bench.staircase import MAKERS, check_measurable, clock_of, measure_grids
 from compressor.bench.staircase_store import Store, cache_folder, machine
 from compressor.bench.stopwatch import CLOCKS, Clock
-from compressor.bench.timer import TimingSettings, interleave
+from compressor.bench.timer import TimingSettings, interleave, random_batch
 from compressor.console import Console
 from compressor.couplings.coupling import Couplings
 from compressor.errors import BudgetError, CheckError
@@ -43,7 +43,6 @@ from compressor.structure import Path as UnitsPath
 from compressor.structure import Structure
 
 STORE_FILE = "staircase.json"
-INPUT_SEED = 0
 ROUNDS, MAX_SECONDS = 30, 10.0
 """Runs of dense and slim network for one measurement, and its longest time in seconds."""
 
@@ -277,8 +276,7 @@ class _Dense:
 
 @contextmanager
 def _dense(problem: Problem, measuring: Measuring) -> Iterator[_Dense]:
-    generator = torch.Generator().manual_seed(INPUT_SEED)
-    batch = torch.randn(measuring.target.batch_size, *measuring.image_shape, generator=generator)
+    batch = random_batch(measuring.target.batch_size, measuring.image_shape)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         runner = _runner(problem.model, measuring, folder / "dense.onnx")

@@ -10,19 +10,17 @@ from compressor.bench.runner import import_engine
 from compressor.bench.torch_runner import TorchRunner
 from compressor.context import Context
 from compressor.export.precision import (
-    COMPARE_BATCH,
     GateSettings,
     PrecisionRecord,
     Yardstick,
     make_file,
-    predictor,
 )
 from compressor.export.precision_figures import check_distance
 from compressor.export.precision_runner import measuring_runner
 from compressor.export.precision_writers import Source
 from compressor.export.profiles import PROFILES, find_profile
 from compressor.export.quant_calibration import batches_of
-from compressor.export.verify import runner_parity
+from compressor.export.verify import COMPARE_BATCH, predictor, runner_parity
 from compressor.file_profile import FileProfile, note_profile_
 from compressor.files import read_json, whole_file, write_json
 

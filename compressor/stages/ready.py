@@ -17,4 +17,4 @@ def check_here(recipe: Recipe) -> None:
         check_measurable(recipe.target)
     for name in recipe.precision.profiles:
         if find_profile(name).measured_by == "openvino":
-            import_engine("openvino", "'compressor[openvino]'")
+            import_engine("openvino", "openvino")

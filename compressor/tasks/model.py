@@ -111,7 +111,7 @@ def _torchvision(name: str) -> Callable[..., Any]:
 
 def _timm(name: str) -> Callable[..., Any]:
     if importlib.util.find_spec("timm") is None:
-        raise MissingExtra(f"timm:{name} needs timm. Install it: pip install 'compressor[timm]'.")
+        raise MissingExtra(f"timm:{name} needs timm. Install it: pip install timm.")
     timm = importlib.import_module("timm")
     if not timm.is_model(name):
         raise ModelError(f"timm has no model {name!r}. See timm.list_models().")

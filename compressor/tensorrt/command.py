@@ -1,13 +1,13 @@
 """``compressor build``; heavy imports live inside the functions."""
 
-import difflib
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
 from pydantic import ValidationError
+
+from compressor.overrides import near, set_value
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -83,7 +83,8 @@ def _settings(batch: Sequence[int] | None, overrides: Sequence[str]) -> "BuildSe
     if batch is not None:
         values["batch"] = dict(zip(("min", "opt", "max"), batch, strict=True))
     for override in overrides:
-        _merge(values, _parsed(override))
+        if wrong := set_value(values, override, "gate.precision=fp16"):
+            raise click.UsageError(wrong)
     if isinstance(words := values.get("compute_capabilities"), str):
         values["compute_capabilities"] = words.split(",")
     try:
@@ -100,7 +101,7 @@ def _fault(error: "ErrorDetails") -> str:
     where = ".".join(names)
     match error["type"]:
         case "extra_forbidden":
-            return f"{where}: there is no such setting. {_near(names[-1], _known(names[:-1]))}"
+            return f"{where}: there is no such setting. {near(names[-1], _known(names[:-1]))}"
         case "missing":
             return f"{where}: the setting is missing. Give it with --set too."
         case "model_type":
@@ -121,32 +122,6 @@ def _known(section: Sequence[str]) -> list[str]:
         kinds = get_args(model.model_fields[name].annotation)
         model = next(kind for kind in kinds if hasattr(kind, "model_fields"))
     return list(model.model_fields)
-
-
-def _near(word: str, words: Sequence[str]) -> str:
-    near = difflib.get_close_matches(word, words, n=1)
-    return f"Did you mean {near[0]}?" if near else f"There are {', '.join(words)}."
-
-
-def _parsed(override: str) -> dict[str, Any]:
-    """``key=value`` as nested keys; the value in TOML, and bare words are text."""
-    key, equals, text = override.partition("=")
-    if not equals or not key.strip():
-        raise click.UsageError(f"--set {override}: write key=value, such as tf32=false.")
-    for value in (text, f"'{text.strip()}'"):
-        try:
-            return tomllib.loads(f"{key} = {value}")
-        except tomllib.TOMLDecodeError:
-            continue
-    raise click.UsageError(f"--set {override}: the value is neither TOML nor a word.")
-
-
-def _merge(values: dict[str, Any], more: dict[str, Any]) -> None:
-    for key, value in more.items():
-        if isinstance(value, dict) and isinstance(values.get(key), dict):
-            _merge(values[key], value)
-        else:
-            values[key] = value
 
 
 def as_text(plan: Path, sidecar: "Sidecar") -> str:

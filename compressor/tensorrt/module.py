@@ -18,6 +18,12 @@ from compressor.tensorrt.names import missing_names
 Flavour = Literal["tensorrt", "tensorrt-rtx"]
 
 MODULES: dict[Flavour, str] = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
+RELEASES: dict[Flavour, str] = {
+    "tensorrt": "tensorrt>=10.12,<12",
+    "tensorrt-rtx": "tensorrt-rtx>=1.7.1,<1.8",
+}
+"""What is installed, in the releases that the code is written for."""
+
 CUDA_BUILDS = (12, 13)
 NULL_FACTORY = "nullptr"
 
@@ -75,7 +81,7 @@ def find_module(flavour: Flavour, importer: Callable[[str], ModuleType]) -> Modu
         MissingExtra: It is not installed, or a library behind it is missing: said apart.
     """
     name = MODULES[flavour]
-    extra = f"python -m pip install 'compressor[{flavour}]'"
+    extra = f"python -m pip install '{RELEASES[flavour]}'"
     try:
         return importer(name)
     except ModuleNotFoundError as error:

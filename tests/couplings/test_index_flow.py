@@ -27,6 +27,15 @@ class TwoTensors(Net):
         return super().forward(x) + super().forward(y)
 
 
+def branches(x):
+    return torch.cond(x.sum() > 0, lambda y: y * 2.0, lambda y: y * 3.0, (x,))
+
+
+def casts(x):
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        return x.relu() * 2
+
+
 def decides(x: Tensor) -> Tensor:
     return -x if x.mean() > 0 else x
 
@@ -54,6 +63,8 @@ def twist():
             IMAGES,
             r"0\.weight has no shape yet, since its layer is a lazy one\. Run the network once",
         ),
+        (Net(branches), IMAGES, r"\(cond\): the forward pass has a part of its own there, cond"),
+        (Net(casts), IMAGES, "part of its own there, wrap_with_autocast: .* plain tensor code"),
         (nn.Sequential(nn.ReLU(), nn.Flatten()), IMAGES, "has no parameters, so there is nothing"),
     ],
 )

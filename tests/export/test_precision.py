@@ -15,11 +15,11 @@ from compressor.export.precision import (
     PrecisionSettings,
     Yardstick,
     make_file,
-    predictor,
 )
 from compressor.export.precision_writers import Source
 from compressor.export.profiles import PROFILES
 from compressor.export.quant_calibration import QuantSettings
+from compressor.export.verify import predictor
 from compressor.file_profile import read_profile
 from compressor.files import read_json, sha256, write_json
 from compressor.tasks.classification import Classification, TaskSettings

@@ -6,14 +6,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from compressor.bench.onnxruntime_runner import OnnxRuntimeRunner
 from compressor.errors import CheckError, ModelError
 from compressor.export.verify import (
     PARITY_BATCHES,
-    OnnxPredictor,
     Parity,
     check_parity,
     max_rel_diff,
     parity,
+    predictor,
     random_inputs,
     relative_l2,
     runner_parity,
@@ -144,7 +145,7 @@ def test_outputs_that_do_not_vary_prove_nothing(flat):
 
 def test_the_predictor_gives_the_networks_logits(net, exported):
     images = torch.randn(4, *IMAGE_SHAPE)
-    predict = OnnxPredictor(exported, num_threads=1)
+    predict = predictor(OnnxRuntimeRunner(exported, num_threads=1))
 
     with torch.no_grad():
         expected = copy.deepcopy(net).eval()(images)
@@ -152,6 +153,6 @@ def test_the_predictor_gives_the_networks_logits(net, exported):
     assert predict(images[:1]).shape == (1, 10)
 
 
-def test_the_predictor_refuses_a_missing_file(tmp_path):
+def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(ModelError, match="there is no such file"):
-        OnnxPredictor(tmp_path / "absent.onnx", num_threads=1)
+        OnnxRuntimeRunner(tmp_path / "absent.onnx", num_threads=1)

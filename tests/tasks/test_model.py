@@ -152,7 +152,7 @@ def test_timm_that_is_not_installed_is_named_with_its_command(folder, monkeypatc
     monkeypatch.setattr(model_module.importlib.util, "find_spec", lambda _name: None)
     with refused(MissingExtra) as told:
         build(folder, "timm:resnet18")
-    one_line(told, "timm:resnet18 needs timm", "pip install 'compressor[timm]'")
+    one_line(told, "timm:resnet18 needs timm", "pip install timm")
 
 
 @pytest.fixture

@@ -66,7 +66,7 @@ def test_json_is_the_sidecar_alone(small_onnx, tmp_path):
     [
         (("--batch", "8"), "--batch 8: write three whole numbers"),
         (("--batch", "4,2,8"), "must not fall in this order"),
-        (("--set", "tf32"), "--set tf32: write key=value"),
+        (("--set", "tf32"), "--set tf32: write section.key=value"),
         (("--set", "tf23=false"), "tf23: there is no such setting. Did you mean tf32?"),
         (("--set", "gate.precison=fp16"), "gate.precison: there is no such setting. Did you mean "),
         (("--set", "gate.zzz=1"), "no such setting. There are precision, min_share. See"),

@@ -19,7 +19,7 @@ def raising(error):
 
 def test_a_package_that_is_not_there_is_said_with_the_install_command():
     absent = ModuleNotFoundError("No module named 'tensorrt'", name="tensorrt")
-    with pytest.raises(MissingExtra, match=r"not installed.*pip install 'compressor\[tensorrt\]'"):
+    with pytest.raises(MissingExtra, match=r"not installed.*pip install 'tensorrt>=10.12,<12'"):
         open_kit("tensorrt", FakeCuda(), raising(absent))
 
 
