@@ -5,15 +5,14 @@ int8 graph of TensorRT at a third of the speed, and on some processors it satura
 graph says so, hence the note in the file's own metadata, which every runner reads first.
 """
 
-import importlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-from compressor.errors import MissingExtra, ModelError
+from compressor.errors import ModelError
+from compressor.onnx_graph import onnx_module
 
 PROFILE_KEY = "compressor.profile"
 ENGINES_KEY = "compressor.engines"
@@ -49,8 +48,8 @@ def read_profile(path: Path) -> FileProfile:
     Raises:
         MissingExtra: ONNX is not installed.
     """
-    onnx = _module("onnx")
-    decode_error = _module("google.protobuf.message").DecodeError
+    onnx = onnx_module("onnx")
+    decode_error = onnx_module("google.protobuf.message").DecodeError
     try:
         proto = onnx.load(str(path), load_external_data=False)
     except (OSError, decode_error):
@@ -96,14 +95,3 @@ def check_profile(path: Path, engine: str) -> None:
         f"{path} has the profile {profile.name}, made for {' or '.join(profile.engines)}, not for "
         f"{engine}. Run it there, or make a file of another profile from the same network."
     )
-
-
-def _module(name: str) -> ModuleType:
-    """ONNX or a part of it; asked for here, where no engine is known, since every engine asks."""
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        reason = str(error).splitlines()[0]
-        raise MissingExtra(
-            f"{name} cannot be imported ({reason}). Install it: python -m pip install onnx"
-        ) from error

@@ -1,4 +1,4 @@
-"""What ``compressor list`` lists: methods, data sets, models, recipes."""
+"""What ``compressor list`` lists: methods, data sets, models, recipes, engines."""
 
 import ast
 from collections.abc import Callable
@@ -6,7 +6,9 @@ from pathlib import Path
 
 from torchvision.models import list_models
 
+from compressor.bench.environment import version
 from compressor.data.catalog import SOURCES
+from compressor.engines import ENGINES, Form
 from compressor.recipe import shipped, shipped_recipes
 from compressor.sparsity.catalog import METHODS
 
@@ -54,6 +56,28 @@ def recipes() -> list[dict[str, str]]:
     return [{"name": name, "file": str(path)} for name, path in shipped_recipes().items()]
 
 
+FORMS: dict[Form, str] = {
+    "module": "networks in PyTorch",
+    "onnx": "ONNX files",
+    "plan": "plans built of ONNX files",
+}
+"""What engines run, in words."""
+
+
+def engines() -> list[dict[str, str]]:
+    """Engines with what they run, where, in which precisions, and what is installed of them."""
+    return [
+        {
+            "name": e.name,
+            "runs": FORMS[e.runs],
+            "on": "a CUDA device" if e.device == "cuda" else "the CPU",
+            "in": ", ".join(e.precisions),
+            "version": version(e.package) or f"not installed: python -m pip install {e.package}",
+        }
+        for e in ENGINES.values()
+    ]
+
+
 MAX_IN_LINE = 4
 """Rows of more values take a line for each, under the name."""
 
@@ -78,5 +102,6 @@ LISTS: dict[str, Callable[[], list[dict[str, str]]]] = {
     "data": sources,
     "models": models,
     "recipes": recipes,
+    "engines": engines,
 }
 """By the word that the command takes."""

@@ -16,7 +16,10 @@ from compressor.recipe import (
 )
 
 DIGITS = find_recipe("digits")
-SECTIONS = ("model", "data", "task", "sparsity", "dense", "train", "strip", "tune", "export")
+SECTIONS = (
+    *("model", "data", "task", "sparsity", "dense", "train", "strip", "tune", "export"),
+    *("precision", "tensorrt"),
+)
 
 
 def faults(*overrides, path=DIGITS):

@@ -9,33 +9,41 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from compressor.bench.engines import Side
-from compressor.bench.onnxruntime_runner import OnnxRuntimeRunner
-from compressor.bench.openvino_runner import OpenVinoRunner
+from compressor.bench.engines import RUNNERS, Side
+from compressor.bench.openvino_runner import computes_bf16, hint_of
 from compressor.bench.runner import Runner
 from compressor.bench.stopwatch import CLOCKS, Stopwatch, stopwatch
+from compressor.bench.subjects import FILE_ENGINES, Subject
 from compressor.bench.timer import BenchSettings, Latency, compare, interleave, random_batch
-from compressor.bench.torch_runner import TorchRunner
 from compressor.console import Console
+from compressor.engines import ENGINES
 from compressor.file_profile import read_profile
 
 REFERENCE = "dense, torch"
 
-CPU_RUNNERS: Mapping[str, Callable[[Path, int], Runner]] = {
-    "onnxruntime": OnnxRuntimeRunner,
-    "openvino": OpenVinoRunner,
-}
-"""Engines whose files can be timed on a CPU, the default first."""
-
 
 def bench_chain(
-    dense: Side, slim: Side, files: Sequence[Path], settings: BenchSettings, console: Console
+    dense: Side,
+    slim: Side,
+    files: Sequence[Path | Subject],
+    settings: BenchSettings,
+    console: Console,
 ) -> dict[str, Any]:
     """Latency of the dense network in PyTorch, both float32 files, and ``files``, interleaved.
 
-    Files that no engine of the CPU runs, TensorRT's say, are named in the record and not timed.
+    What no engine of this machine runs is named in the record, and not timed.
+
+    Args:
+        dense: The dense network.
+        slim: The slim one.
+        files: Those of the slim network in other precisions. A path alone is that of an ONNX file,
+            and runs on the first engine of the list that its own note names; a subject, such as a
+            plan, on its engine and under its name.
+        settings: Batch sizes, rounds, threads, clock.
+        console: Told what is being done, and what is not timed.
 
     Returns:
         ``reference``; ``unmeasured``: names of files; ``latency``: batch size (as text), then what
@@ -48,18 +56,18 @@ def bench_chain(
     """
     threads = settings.num_threads
     makers: dict[str, Callable[[], Runner]] = {
-        REFERENCE: lambda: TorchRunner(dense.module, threads),
-        "dense, onnxruntime": lambda: OnnxRuntimeRunner(dense.onnx_path, threads),
-        "slim, onnxruntime": lambda: OnnxRuntimeRunner(slim.onnx_path, threads),
+        REFERENCE: lambda: RUNNERS["torch"](dense, threads),
+        "dense, onnxruntime": lambda: RUNNERS["onnxruntime"](dense, threads),
+        "slim, onnxruntime": lambda: RUNNERS["onnxruntime"](slim, threads),
     }
     unmeasured = []
-    for path in files:
-        profile = read_profile(path)
-        engine = next((name for name in CPU_RUNNERS if name in profile.engines), None)
-        if engine is None:
-            unmeasured.append(path.name)
+    for file in files:
+        subject = file if isinstance(file, Subject) else subject_of(file)
+        if why := why_not_timed(subject, settings):
+            console.say(f"bench: {subject.path.name} is not timed: {why}")
+            unmeasured.append(subject.path.name)
         else:
-            makers[f"slim {profile.name}, {engine}"] = _maker(engine, path, threads)
+            makers[subject.name] = _maker(subject, threads)
     watch = stopwatch(settings.clock, CLOCKS[settings.clock])
     latency = {}
     with console.track("bench, the whole way", len(settings.batch_sizes)) as advance:
@@ -76,8 +84,29 @@ def bench_chain(
     }
 
 
-def _maker(engine: str, path: Path, num_threads: int) -> Callable[[], Runner]:
-    return lambda: CPU_RUNNERS[engine](path, num_threads)
+def subject_of(path: Path) -> Subject:
+    """The ONNX file at ``path`` on the first engine that its note names; any runs one without."""
+    profile = read_profile(path)
+    engine = next(name for name in ENGINES if name in profile.engines or not profile.engines)
+    return Subject(f"slim {profile.name}, {engine}", engine, path)
+
+
+def why_not_timed(subject: Subject, settings: BenchSettings) -> str | None:
+    """Why ``subject`` cannot be timed here beside networks on the CPU; None if it can."""
+    engine = ENGINES[subject.engine]
+    if engine.runs == "plan" and subject.path.suffix == ".onnx":
+        return f"{subject.engine} runs plans, and none was built of it"
+    if engine.device == "cuda" and not torch.cuda.is_available():
+        return f"{subject.engine} needs a CUDA device, and this machine has none"
+    if engine.device == "cuda" and settings.clock == "process":
+        return "the clock process counts the CPU's time alone"
+    if engine.name == "openvino" and hint_of(subject.path) == "bf16" and not computes_bf16():
+        return "this processor has no bfloat16"
+    return None
+
+
+def _maker(subject: Subject, num_threads: int) -> Callable[[], Runner]:
+    return lambda: FILE_ENGINES[subject.engine].open(subject.path, num_threads)
 
 
 def _cell(

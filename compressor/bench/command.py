@@ -43,13 +43,31 @@ OPTIONS: tuple[click.Parameter, ...] = (
     ),
     click.Option(
         ["--clock"],
-        type=click.Choice(["wall", "process", "realtime"]),
+        type=click.Choice(["wall", "process", "realtime", "cuda-events"]),
         default="wall",
-        help="Of files: time that passes, time on the CPU (one thread only), or time that passes "
-        "under real-time priority, where the system allows it.",
+        help="Of files: time that passes; time on the CPU (one thread only); time that passes "
+        "under real-time priority, where the system allows it; or, of plans on a GPU alone, the "
+        "GPU's time between CUDA events, transfers apart.",
+    ),
+    click.Option(
+        ["--cuda-graph"],
+        type=click.Choice(["on", "off", "both"]),
+        default="on",
+        help="Of files on a GPU: on launches from a CUDA graph where one can be captured (the "
+        "default), off kernel by kernel; both times each file in both ways.",
     ),
 )
 """For files alone."""
+
+
+EPILOG = """\b
+Examples:
+  compressor bench dense.onnx slim.onnx openvino:slim.onnx --clock realtime
+  compressor bench dense.plan slim.plan --clock cuda-events --cuda-graph both
+
+On a GPU, each file's line says which figure of trtexec 10.x or 11.x it can be held against, and
+under which switches. Clocks, temperature, power and throttling are read through NVML while the
+rounds go on, with the package nvidia-ml-py."""
 
 
 class BenchCommand(click.Command):
@@ -62,6 +80,7 @@ class BenchCommand(click.Command):
             of_recipes.name,
             params=[names, *kept, *OPTIONS],
             help=f"{of_recipes.help} {HELP}",
+            epilog=EPILOG,
         )
         self._of_recipes = of_recipes
 

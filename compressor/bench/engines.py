@@ -1,15 +1,22 @@
-"""The one list of engines: how each makes a runner for one side of a comparison."""
+"""The runner of each engine of the list: of a file, and of one side of a comparison."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from torch import nn
 
 from compressor.bench.onnxruntime_runner import OnnxRuntimeRunner
+from compressor.bench.openvino_runner import OpenVinoRunner, hint_of
 from compressor.bench.runner import Runner
-from compressor.bench.timer import Engine
 from compressor.bench.torch_runner import TorchRunner
+from compressor.engines import CpuEngine, EngineName
+from compressor.tensorrt.module import Flavour, open_kit
+from compressor.tensorrt.runner import TensorRTRunner
+
+OpenFile = Callable[[Path, int], Runner]
+"""Makes a runner of a file and a number of threads."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +34,26 @@ class Side:
     image_shape: tuple[int, int, int]
 
 
-RUNNERS: dict[Engine, Callable[[Side, int], Runner]] = {
-    "onnxruntime": lambda side, num_threads: OnnxRuntimeRunner(side.onnx_path, num_threads),
-    "torch": lambda side, num_threads: TorchRunner(side.module, num_threads),
+def _plan(flavour: Flavour) -> OpenFile:
+    return lambda path, _num_threads: TensorRTRunner(path, open_kit(flavour))
+
+
+OPENERS: Mapping[EngineName, OpenFile] = {
+    "onnxruntime": OnnxRuntimeRunner,
+    "openvino": lambda path, num_threads: OpenVinoRunner(path, num_threads, hint_of(path)),
+    "tensorrt": _plan("tensorrt"),
+    "tensorrt-rtx": _plan("tensorrt-rtx"),
 }
+"""Of the engines that run files."""
+
+
+def _runner_of_side(engine: CpuEngine) -> Callable[[Side, int], Runner]:
+    if engine == "torch":
+        return lambda side, num_threads: TorchRunner(side.module, num_threads)
+    return lambda side, num_threads: OPENERS[engine](side.onnx_path, num_threads)
+
+
+RUNNERS: dict[EngineName, Callable[[Side, int], Runner]] = {
+    name: _runner_of_side(name) for name in get_args(CpuEngine)
+}
+"""Of the engines that run networks as they are or as exported: those of this machine's CPU."""

@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from compressor.engines import ENGINES
+
 CPUINFO = Path("/proc/cpuinfo")
 GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 
@@ -20,7 +22,10 @@ ISA_FLAGS = (
 
 VNNI = frozenset({"avx_vnni", "avx512_vnni"})
 
-PACKAGES = ("compressor", "torch", "onnx", "onnxscript", "onnxruntime", "openvino", "numpy")
+PACKAGES = (
+    *("compressor", "onnx", "onnxscript", "numpy"),
+    *(engine.package for engine in ENGINES.values()),
+)
 
 
 def environment() -> dict[str, Any]:

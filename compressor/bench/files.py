@@ -3,16 +3,29 @@
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from compressor.bench.environment import environment, version
+from compressor.bench.gauged_stopwatch import GaugedStopwatch
+from compressor.bench.gpu_files import (
+    CudaGraph,
+    Timed,
+    check_clock,
+    check_cuda_graph,
+    gauged,
+    gpu_record,
+    on_gpu,
+    transfers,
+    ways_of,
+)
+from compressor.bench.launches import TellsFacts
 from compressor.bench.onnx_input import ImageShape
 from compressor.bench.runner import Runner
-from compressor.bench.statistics import figures
+from compressor.bench.statistics import figures, transfer_figures
 from compressor.bench.stopwatch import CLOCKS, Stopwatch, stopwatch
 from compressor.bench.subjects import Subject
 from compressor.bench.timer import (
@@ -22,9 +35,11 @@ from compressor.bench.timer import (
     random_batch,
     timing_facts,
 )
+from compressor.bench.trtexec import comparable, gpu_facts
 from compressor.console import Console
 from compressor.errors import CheckError, ModelError
 from compressor.files import sha256
+from compressor.tensorrt.cuda import TorchCuda
 
 
 class FilesSettings(TimingSettings):
@@ -33,14 +48,9 @@ class FilesSettings(TimingSettings):
     batch_size: int = Field(default=1, ge=1)
     """Images in one run."""
 
-
-@runtime_checkable
-class TellsFacts(Protocol):
-    """A runner that may run a file in more than one way, and says in which it did."""
-
-    def facts(self) -> dict[str, Any]:
-        """How runs were made since the last ``prepare``; plain JSON."""
-        ...
+    cuda_graph: CudaGraph = "on"
+    """How runs are launched on a GPU: ``on`` from a CUDA graph where one can be captured, ``off``
+    kernel by kernel, ``both`` as two subjects of the comparison."""
 
 
 def bench_files(
@@ -50,65 +60,65 @@ def bench_files(
 
     Args:
         subjects: At least one; the first is the reference.
-        settings: Batch size, rounds, threads, clock.
+        settings: Batch size, rounds, threads, clock, CUDA graph.
         console: Told what is being done.
 
     Returns:
         ``reference``: name of the first. ``subjects``: for each ``name``, ``engine``, ``file``,
         ``sha256``, ``bytes``, ``output_shape``, ``runner`` (what it says of its runs, such as
-        ``launched`` and ``fallback``), what ``statistics.figures`` gives, and ``speedup``
-        (``median``, ``low``, ``high``; above 1 it is faster than the reference).
-        ``method`` and ``environment`` say how and on what it was measured.
+        ``asked``, ``launched`` and ``fallback``), what ``statistics.figures`` gives, ``speedup``
+        (``median``, ``low``, ``high``; above 1 it is faster than the reference), ``transfers_ms``
+        (``statistics.transfer_figures``; ``None`` unless the clock is the GPU's) and ``trtexec``
+        (``trtexec.comparable``). ``gpu``: the device, its clocks and throttling
+        (``gpu_files.gpu_record``); ``None`` if no file runs on a GPU. ``method`` and
+        ``environment`` say how and on what it was measured.
 
     Raises:
         ModelError: A file cannot be run, is no network for images, or takes other images than the
-            first; or the clock is that of the CPU for a file that runs on a GPU.
+            first; the clock does not show what runs; or a way of launching is asked of the CPU.
         CheckError: An output is not finite, or the clock is too coarse.
         MissingExtra: An engine is not installed.
     """
-    check_clock(subjects, settings)
-    shape = common_shape(subjects)
-    batch = random_batch(settings.batch_size, shape)
-    watch = stopwatch(settings.clock, CLOCKS[settings.clock])
+    check_clock(subjects, settings.clock)
+    check_cuda_graph(subjects, settings.cuda_graph)
+    batch = random_batch(settings.batch_size, common_shape(subjects))
+    clock = CLOCKS[settings.clock]
+    cuda = TorchCuda()
+    watch, why_not = gauged(stopwatch(settings.clock, clock), subjects, cuda)
+    timed = ways_of(subjects, settings.cuda_graph)
     with ExitStack() as stack:
+        if isinstance(watch, GaugedStopwatch):
+            stack.callback(watch.close)
         runners: dict[str, Runner] = {}
-        for subject in subjects:
-            console.say(f"bench: opening {subject.name}")
-            runner = subject.runs_on.open(subject.path, settings.num_threads)
+        for way in timed:
+            console.say(f"bench: opening {way.name}")
+            runners[way.name] = runner = way.open(settings.num_threads)
             stack.callback(runner.close)
             runner.prepare(batch)
-            runners[subject.name] = runner
-        outputs = {s.name: finite_output(s, runners[s.name]) for s in subjects}
-        console.say(f"bench: {settings.rounds} rounds of {len(subjects)}, one beside the other")
-        samples = interleave(runners, settings, CLOCKS[settings.clock], watch)
-        timed = [
+        outputs = {way.name: finite_output(way.name, runners[way.name]) for way in timed}
+        console.say(f"bench: {settings.rounds} rounds of {len(timed)}, one beside the other")
+        samples = interleave(runners, settings, clock, watch)
+        gpu = gpu_record(watch, why_not, cuda)
+        copies = transfers(runners, settings)
+        reference = samples[timed[0].name]
+        rows = [
             {
-                **row(subject, outputs[subject.name], runners[subject.name]),
-                **figures(samples[subject.name], settings.batch_size),
-                "speedup": asdict(compare(samples[subjects[0].name], samples[subject.name])),
+                **row(way, outputs[way.name], runners[way.name], settings.clock),
+                **figures(samples[way.name], settings.batch_size),
+                "speedup": asdict(compare(reference, samples[way.name])),
+                "transfers_ms": transfer_figures(
+                    {name: of[way.name] for name, of in copies.items()}, samples[way.name]
+                ),
             }
-            for subject in subjects
+            for way in timed
         ]
     return {
-        "reference": subjects[0].name,
-        "subjects": timed,
+        "reference": timed[0].name,
+        "subjects": rows,
+        "gpu": gpu,
         "method": method(subjects, settings, watch),
         "environment": environment(),
     }
-
-
-def check_clock(subjects: Sequence[Subject], settings: FilesSettings) -> None:
-    """Refuse to time a GPU by the CPU's clock, which shows how long the CPU waits in its way.
-
-    Raises:
-        ModelError: Names the first file that runs on a GPU.
-    """
-    on_gpu = [s.name for s in subjects if s.runs_on.facts["device"] == "cuda"]
-    if settings.clock == "process" and on_gpu:
-        raise ModelError(
-            f"{on_gpu[0]} runs on a GPU, and the clock process counts the CPU's time alone. "
-            "Use the clock wall."
-        )
 
 
 def common_shape(subjects: Sequence[Subject]) -> ImageShape:
@@ -128,7 +138,7 @@ def common_shape(subjects: Sequence[Subject]) -> ImageShape:
     return wanted
 
 
-def finite_output(subject: Subject, runner: Runner) -> Tensor:
+def finite_output(name: str, runner: Runner) -> Tensor:
     """What the prepared runner gives; times of a network that computes nothing say nothing.
 
     Raises:
@@ -138,22 +148,25 @@ def finite_output(subject: Subject, runner: Runner) -> Tensor:
     if not torch.isfinite(output).all():
         share = 1 - torch.isfinite(output).double().mean().item()
         raise CheckError(
-            f"{subject.name}: {share:.1%} of its outputs for a normal random batch are NaN or "
+            f"{name}: {share:.1%} of its outputs for a normal random batch are NaN or "
             "infinite. Do not use this file; check its precision and export it again."
         )
     return output
 
 
-def row(subject: Subject, output: Tensor, runner: Runner) -> dict[str, Any]:
+def row(way: Timed, output: Tensor, runner: Runner, clock: str) -> dict[str, Any]:
     """What the record says of one subject besides its times."""
+    subject = way.subject
+    told = runner.facts() if isinstance(runner, TellsFacts) else {}
     return {
-        "name": subject.name,
+        "name": way.name,
         "engine": subject.engine,
         "file": str(subject.path),
         "sha256": sha256(subject.path),
         "bytes": subject.path.stat().st_size,
         "output_shape": list(output.shape),
-        "runner": runner.facts() if isinstance(runner, TellsFacts) else {},
+        "runner": told,
+        "trtexec": comparable(subject.engine, clock, told),
     }
 
 
@@ -165,12 +178,16 @@ def method(
     return {
         "clock": watch.facts(),
         "engines": {
-            name: {"version": version(engine.package), **engine.facts}
+            name: {
+                "version": version(engine.package),
+                **engine.facts,
+                **(gpu_facts(settings.clock) if engine.facts["device"] == "cuda" else {}),
+            }
             for name, engine in engines.items()
         },
         "batch_size": settings.batch_size,
         **timing_facts(settings),
         "mode": "single-stream-like: the next run starts when the last has ended",
         "queue_depth": 1,
-        "gpu": "unmeasured: no CUDA events, no clocks or throttling from NVML",
+        "cuda_graph": settings.cuda_graph if any(map(on_gpu, subjects)) else None,
     }

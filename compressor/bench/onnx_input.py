@@ -1,10 +1,9 @@
 """The images that an ONNX file takes, and a clear word where it is no network for images."""
 
 from pathlib import Path
-from typing import Any
 
-from compressor.bench.runner import import_engine
 from compressor.errors import ModelError
+from compressor.onnx_graph import load_onnx, sizes, true_inputs, type_name
 
 ImageShape = tuple[int, int, int]
 """Channels, height, width."""
@@ -17,42 +16,24 @@ def onnx_image_shape(path: Path) -> ImageShape:
     """Channels, height and width of the images that the network in ``path`` takes.
 
     Raises:
-        ModelError: It cannot be read, holds no weights, or its input is not one float32 batch of
-            images of one size, channels first.
+        ModelError: It is not there or not ONNX, holds no weights, or its input is not one float32
+            batch of images of one size, channels first.
         MissingExtra: ONNX is not installed.
     """
-    onnx = import_engine("onnx", "onnx")
-    graph = _graph(onnx, path)
-    stored = {tensor.name for tensor in graph.initializer}
-    if not stored and not any(node.op_type == "Constant" for node in graph.node):
+    graph = load_onnx(path, with_data=False).graph
+    if not graph.initializer and not any(node.op_type == "Constant" for node in graph.node):
         raise ModelError(
             f"{path} holds no weights (no initializers): they are inputs, or were left out. "
             f"{EXPORT_AGAIN}"
         )
-    # Old files list their weights among the inputs too.
-    inputs = [value for value in graph.input if value.name not in stored]
+    inputs = true_inputs(graph)
     if len(inputs) != 1:
         names = ", ".join(value.name for value in inputs) or "none"
         raise ModelError(f"{path} has {len(inputs)} inputs ({names}), not one. {EXPORT_AGAIN}")
-    tensor = inputs[0].type.tensor_type
-    if tensor.elem_type != onnx.TensorProto.FLOAT:
-        kind = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
-        raise ModelError(f"{path}: its input is {kind}, not float32. {EXPORT_AGAIN}")
-    dims = [
-        d.dim_value if d.HasField("dim_value") else d.dim_param or "?" for d in tensor.shape.dim
-    ]
-    return _images(path, dims)
-
-
-def _graph(onnx: Any, path: Path) -> Any:
-    decode_error = import_engine("google.protobuf.message", "onnx").DecodeError
-    try:
-        graph = onnx.load(path, load_external_data=False).graph
-    except decode_error as failure:  # a file that cannot be read at all is the machine's fault
-        raise ModelError(f"{path} is not an ONNX file. {EXPORT_AGAIN}") from failure
-    if not graph.node:  # nearly any bytes are some protobuf message, without a graph
-        raise ModelError(f"{path} is not an ONNX file, or is an empty one. {EXPORT_AGAIN}")
-    return graph
+    kind = type_name(inputs[0].type.tensor_type.elem_type)
+    if kind != "FLOAT":
+        raise ModelError(f"{path}: its input is {kind.lower()}, not float32. {EXPORT_AGAIN}")
+    return _images(path, ["?" if size is None else size for size in sizes(inputs[0])])
 
 
 def _images(path: Path, dims: list[int | str]) -> ImageShape:

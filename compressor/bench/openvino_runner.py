@@ -9,7 +9,7 @@ from torch import Tensor
 from compressor.bench.onnxruntime_runner import check_shape
 from compressor.bench.runner import import_engine
 from compressor.errors import ModelError
-from compressor.file_profile import check_profile
+from compressor.file_profile import check_profile, read_profile
 
 Hint = Literal["f32", "bf16"]
 """In what the float32 part of a graph is computed. Left to itself, OpenVINO takes bf16 where the
@@ -116,6 +116,28 @@ class OpenVinoRunner:
                     f"{self._path}: OpenVINO compiled with {option} = {got}, not {wanted}. "
                     "Ask for what this processor has."
                 )
+
+
+def hint_of(path: Path) -> Hint:
+    """In what a file is to be computed: bf16 where its note says that it is, float32 elsewhere.
+
+    OpenVINO may compute a bfloat16 graph in float32, where the processor has nothing else, and says
+    nothing; asked for bf16 and read back, that is refused.
+
+    Raises:
+        MissingExtra: ONNX is not installed.
+    """
+    return "bf16" if path.is_file() and read_profile(path).name == "bf16" else "f32"
+
+
+def computes_bf16() -> bool:
+    """Whether OpenVINO computes in bfloat16 on this processor.
+
+    Raises:
+        MissingExtra: OpenVINO is not installed.
+    """
+    core = import_engine("openvino", "openvino").Core()
+    return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def property_text(value: Any) -> str:

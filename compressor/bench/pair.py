@@ -10,7 +10,6 @@ from compressor.bench.environment import environment
 from compressor.bench.stopwatch import CLOCKS, Stopwatch, stopwatch
 from compressor.bench.timer import (
     BenchSettings,
-    Engine,
     Latency,
     compare,
     interleave,
@@ -18,6 +17,7 @@ from compressor.bench.timer import (
     timing_facts,
 )
 from compressor.console import Console
+from compressor.engines import CpuEngine
 from compressor.errors import ModelError
 
 
@@ -53,7 +53,7 @@ def bench_pair(
 
 
 def bench_cell(
-    sides: dict[str, Side], cell: tuple[Engine, int], settings: BenchSettings, watch: Stopwatch
+    sides: dict[str, Side], cell: tuple[CpuEngine, int], settings: BenchSettings, watch: Stopwatch
 ) -> dict[str, dict[str, Any]]:
     """Figures of both sides, and their ratio, on one engine with one batch size: the ``cell``."""
     engine, batch_size = cell

@@ -14,17 +14,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from compressor.bench.engines import RUNNERS, Side
-from compressor.bench.runner import Runner
+from compressor.bench.openvino_runner import computes_bf16
+from compressor.bench.runner import Runner, import_engine
 from compressor.bench.staircase_graphs import batch_of, side_of
 from compressor.bench.staircase_store import Store
 from compressor.bench.stopwatch import CLOCKS, MS_PER_SECOND, Clock
+from compressor.engines import ENGINES, GPU_ENGINES
 from compressor.errors import BudgetError
 from compressor.memory import no_collection
 from compressor.strip.latency import Grid
 from compressor.strip.layer_shapes import LayerShape
-from compressor.strip.target import GPU_ENGINES, TargetSettings
+from compressor.strip.target import TargetSettings
 
 SHARES = (0.125, 0.375, 0.625, 1.0)
 """Widths that are measured, as shares of the dense layer's; up to the next block."""
@@ -47,8 +50,8 @@ FLOAT_BYTES = 4
 SHAPE_SECONDS = 1.0
 """After so long no layer gets more turns than it must have."""
 
-MAKERS: dict[str, Callable[[Side, int], Runner]] = {str(name): RUNNERS[name] for name in RUNNERS}
-"""What makes a runner, by the name of any engine that may be asked for."""
+Make = Callable[[Side, Tensor], Runner]
+"""Makes a runner of a network in the target's engine and precision, prepared for a batch."""
 
 Varies = tuple[bool, bool]
 """Whether couplings cut axis 0 and axis 1 of a layer's weight."""
@@ -59,22 +62,30 @@ def check_measurable(target: TargetSettings) -> None:
 
     Raises:
         BudgetError: Its engine or its precision cannot be measured, or there is no device for it.
+        MissingExtra: Its engine is not installed.
     """
+    engine = ENGINES[target.engine]
     aside = "or give strip.keep_macs in place of a budget in time."
     if target.engine in GPU_ENGINES and not torch.cuda.is_available():
         raise BudgetError(
             f"target.engine = {target.engine} is measured on a GPU, and this machine has no CUDA "
             f"device. Run strip where the device is, {aside}"
         )
-    if target.engine not in MAKERS:
+    if target.engine not in RUNNERS:
         raise BudgetError(
             f"target.engine = {target.engine} cannot be measured layer by layer yet; "
-            f"{', '.join(MAKERS)} can. Take one of these, {aside}"
+            f"{', '.join(RUNNERS)} can. Take one of these, {aside}"
         )
-    if target.precision != "fp32":
+    if target.precision not in engine.precisions:
         raise BudgetError(
-            f"target.precision = {target.precision} cannot be measured layer by layer yet; fp32 "
-            f"can. Take that, {aside}"
+            f"target.precision = {target.precision} cannot be measured with {target.engine}: "
+            f"{engine.otherwise}. Take {' or '.join(engine.precisions)}, {aside}"
+        )
+    import_engine(engine.module, engine.package)
+    if target.precision == "bf16" and not computes_bf16():
+        raise BudgetError(
+            f"target.precision = bf16: {target.engine} computes in float32 on this processor, "
+            f"which has no bfloat16. Take another precision, {aside}"
         )
 
 
@@ -92,6 +103,7 @@ def measure_grids(
     block: int,
     target: TargetSettings,
     store: Store,
+    make: Make,
     told: Callable[[str], None] = lambda _name: None,
 ) -> dict[LayerShape, Grid]:
     """Times of each layer at a few widths; what ``store`` knows is not measured again.
@@ -99,8 +111,9 @@ def measure_grids(
     Args:
         layers: Shapes at full width, and along which axes they may shrink.
         block: Channels that the engine handles at once; 1 where widths go by ones.
-        target: Engine, batch and threads.
+        target: Engine, precision, batch and threads.
         store: Times known before; new ones are added.
+        make: Makes what is timed of a layer's copies.
         told: Hears each layer's name once its times are known.
     """
     grids = {}
@@ -111,7 +124,7 @@ def measure_grids(
         points = [shape.at(out, into) for out, into in itertools.product(outs, intos)]
         unknown = [point for point in points if point.name not in store.times]
         for some in together(unknown):
-            times = measure(some, target, CLOCKS[clock_of(target)])
+            times = measure(some, target, CLOCKS[clock_of(target)], make)
             store.add({point.name: ms for point, ms in zip(some, times, strict=True)})
         ms = np.array([store.times[point.name] for point in points])
         grids[shape] = Grid(outs, intos, ms.reshape(len(outs), len(intos)), step)
@@ -148,13 +161,15 @@ def widths_of(
     return outs, intos
 
 
-def measure(points: Sequence[LayerShape], target: TargetSettings, clock: Clock) -> list[float]:
+def measure(
+    points: Sequence[LayerShape], target: TargetSettings, clock: Clock, make: Make
+) -> list[float]:
     """Milliseconds of each layer: what ``COPIES`` of it take more than one, by their number.
 
     All take turns in one process, so that what slows the machine for a while slows all.
     """
     with ExitStack() as stack, no_collection():
-        runners = [_pair(point, target, stack) for point in points]
+        runners = [_pair(point, target.batch_size, make, stack) for point in points]
         best = np.full((len(points), 2), np.inf)
         started = time.monotonic()
         for turn in range(MAX_TURNS):
@@ -171,16 +186,15 @@ def measure(points: Sequence[LayerShape], target: TargetSettings, clock: Clock) 
     return times
 
 
-def _pair(point: LayerShape, target: TargetSettings, stack: ExitStack) -> tuple[Runner, ...]:
+def _pair(point: LayerShape, batch_size: int, make: Make, stack: ExitStack) -> tuple[Runner, ...]:
     """Runners of one copy and of several, prepared and warm."""
-    batch, pair = batch_of(point, target.batch_size), []
+    batch, pair = batch_of(point, batch_size), []
     for num_copies in (1, COPIES):
-        # The file is read when the runner is made, and not needed afterwards.
+        # The file is read until the runner is prepared, and not needed afterwards.
         with tempfile.TemporaryDirectory() as folder:
-            side = side_of(point, num_copies, target.batch_size, Path(folder))
-            runner = MAKERS[target.engine](side, target.num_threads)
+            side = side_of(point, num_copies, batch_size, Path(folder))
+            runner = make(side, batch)
         stack.callback(runner.close)
-        runner.prepare(batch)
         runner.run()
         pair.append(runner)
     return tuple(pair)

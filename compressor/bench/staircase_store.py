@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from compressor.bench.environment import CPUINFO, cpu_model, isa_flags, read_or_none, version
+from compressor.engines import ENGINES
 from compressor.errors import RunError
 from compressor.files import fingerprint, read_json, write_json
 from compressor.strip.target import TargetSettings
@@ -16,14 +17,6 @@ VARIABLE = "COMPRESSOR_CACHE"
 FOLDERS = {"darwin": "~/Library/Caches", "win32": "~/AppData/Local"}
 FORMAT = 1
 """Goes up when layers are measured differently, so that old times are not read."""
-
-PACKAGES = {
-    "onnxruntime": "onnxruntime",
-    "openvino": "openvino",
-    "tensorrt": "tensorrt",
-    "tensorrt-rtx": "tensorrt-rtx",
-    "torch": "torch",
-}
 
 
 def cache_folder() -> Path:
@@ -44,7 +37,7 @@ def machine(target: TargetSettings, gpu: str | None) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "engine": target.engine,
-        "version": version(PACKAGES[target.engine]),
+        "version": version(ENGINES[target.engine].package),
         # Without a name times of one machine would pass for another's that shares the folder.
         "device": gpu or cpu_model(cpuinfo) or unnamed_processor(),
         "isa_flags": isa_flags(cpuinfo),

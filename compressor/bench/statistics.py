@@ -1,6 +1,6 @@
 """Figures of one subject's samples beyond its percentiles."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,4 +37,26 @@ def figures(samples_ms: Sequence[float], batch_size: int) -> dict[str, Any]:
         "images_per_second": throughput(samples_ms, batch_size),
         "variation": spread,
         "stable": spread <= MAX_VARIATION,
+    }
+
+
+def transfer_figures(
+    copies_ms: Mapping[str, Sequence[float]], compute_ms: Sequence[float]
+) -> dict[str, Any] | None:
+    """Latency of the copies to and from a GPU, ready for JSON; ``None`` if none were timed.
+
+    Args:
+        copies_ms: Samples of ``h2d`` and ``d2h``.
+        compute_ms: Samples of the runs between them.
+
+    Returns:
+        ``h2d`` and ``d2h`` as ``latency_ms`` is; ``latency_mean``: in, run and out, the sum of the
+        three means. Means add up whatever was timed together, percentiles do not.
+    """
+    if not copies_ms:
+        return None
+    series = (*copies_ms.values(), compute_ms)
+    return {
+        **{name: Latency.of(samples).to_json() for name, samples in copies_ms.items()},
+        "latency_mean": sum(float(np.mean(samples)) for samples in series),
     }

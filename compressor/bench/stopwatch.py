@@ -1,9 +1,4 @@
-"""Clocks by name: how one run is timed, and what is held for the length of a round.
-
-A GPU's clock belongs here too: a stopwatch whose ``time_ms`` puts CUDA events around the run, and
-whose ``facts`` are what NVML says of clocks and throttling. None is written, since none could be
-measured yet, and every record says so.
-"""
+"""Clocks by name: how one run is timed, and what is held for the length of a round."""
 
 import contextlib
 import os
@@ -12,6 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
+
+from compressor.bench.cuda_stopwatch import CUDA_EVENTS, CudaStopwatch
+from compressor.bench.runner import Runner
 
 Clock = Callable[[], float]
 """Seconds since some fixed moment."""
@@ -28,8 +26,12 @@ class Stopwatch(Protocol):
     name: str
     """As in the settings."""
 
-    def time_ms(self, run: Callable[[], object]) -> float:
-        """Milliseconds of one call of ``run``."""
+    def time_ms(self, runner: Runner) -> float:
+        """Milliseconds of one run of what is prepared.
+
+        Raises:
+            ModelError: The runner is not of a kind that this clock shows.
+        """
         ...
 
     def round(self) -> AbstractContextManager[None]:
@@ -47,10 +49,10 @@ class ClockStopwatch:
     def __init__(self, name: str, clock: Clock, says: str) -> None:
         self.name, self._clock, self._says = name, clock, says
 
-    def time_ms(self, run: Callable[[], object]) -> float:
-        """Milliseconds of one call of ``run``."""
+    def time_ms(self, runner: Runner) -> float:
+        """Milliseconds of one run."""
         started = self._clock()
-        run()
+        runner.run()
         return (self._clock() - started) * MS_PER_SECOND
 
     def round(self) -> AbstractContextManager[None]:
@@ -115,10 +117,10 @@ class RealtimeStopwatch:
         self._refusal = None if scheduler else "this system has no SCHED_FIFO"
         self._rounds_held = 0
 
-    def time_ms(self, run: Callable[[], object]) -> float:
-        """Milliseconds of one call of ``run``."""
+    def time_ms(self, runner: Runner) -> float:
+        """Milliseconds of one run."""
         started = self._clock()
-        run()
+        runner.run()
         return (self._clock() - started) * MS_PER_SECOND
 
     @contextlib.contextmanager
@@ -174,8 +176,9 @@ CLOCKS: dict[str, Clock] = {
     "wall": time.perf_counter,
     "process": time.process_time,
     "realtime": time.perf_counter,
+    CUDA_EVENTS: time.perf_counter,
 }
-"""What each clock of the settings reads; time limits go by it too."""
+"""What each clock of the settings reads; time limits go by it too, with CUDA events they alone."""
 
 SAYS = {
     "wall": "time that passes, other programs' share included",
@@ -185,6 +188,8 @@ SAYS = {
 
 def stopwatch(name: str, clock: Clock) -> Stopwatch:
     """The stopwatch of that name in `CLOCKS`, reading ``clock``."""
+    if name == CUDA_EVENTS:
+        return CudaStopwatch()
     if name == "realtime":
         scheduler = LinuxScheduler() if hasattr(os, "sched_setscheduler") else None
         return RealtimeStopwatch(clock, scheduler)

@@ -4,16 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from compressor.bench.engines import OPENERS
 from compressor.bench.onnx_input import ImageShape, onnx_image_shape
-from compressor.bench.onnxruntime_runner import OnnxRuntimeRunner
-from compressor.bench.openvino_runner import OpenVinoRunner
 from compressor.bench.runner import Runner
+from compressor.engines import ENGINES, FILE_ENGINE_NAMES, Engine, EngineName, Form
 from compressor.errors import ModelError
-from compressor.tensorrt.module import Flavour, open_kit
-from compressor.tensorrt.runner import TensorRTRunner
 from compressor.tensorrt.sidecar import read_sidecar
 
-DEFAULT_ENGINE = "onnxruntime"
+DEFAULT_ENGINE = FILE_ENGINE_NAMES[0]
 
 
 @dataclass(frozen=True)
@@ -55,16 +53,6 @@ GPU_FACTS = {
 }
 
 
-def plan_engine(flavour: Flavour) -> FileEngine:
-    """The engine of plans built by ``flavour``."""
-    return FileEngine(
-        lambda path, _num_threads: TensorRTRunner(path, open_kit(flavour)),
-        plan_image_shape,
-        flavour,
-        GPU_FACTS,
-    )
-
-
 def plan_image_shape(plan: Path) -> ImageShape:
     """Shape of the images that a plan takes, from its sidecar.
 
@@ -81,18 +69,35 @@ def plan_image_shape(plan: Path) -> ImageShape:
 IMAGE_AXES = 4
 """Batch, channels, height, width."""
 
-FILE_ENGINES: dict[str, FileEngine] = {
-    "onnxruntime": FileEngine(OnnxRuntimeRunner, onnx_image_shape, "onnxruntime", CPU_FACTS),
-    "openvino": FileEngine(
-        OpenVinoRunner,
-        onnx_image_shape,
-        "openvino",
-        CPU_FACTS | {"precision": "as in the file, floats in float32", "spin": "as OpenVINO does"},
-    ),
-    "tensorrt": plan_engine("tensorrt"),
-    "tensorrt-rtx": plan_engine("tensorrt-rtx"),
+IMAGE_SHAPES: Mapping[Form, Callable[[Path], ImageShape]] = {
+    "onnx": onnx_image_shape,
+    "plan": plan_image_shape,
 }
-"""The one list; a further engine is a further line."""
+"""What finds the images that a file takes, by its form."""
+
+OWN_FACTS: Mapping[EngineName, Mapping[str, str]] = {
+    "openvino": {
+        "precision": "as in the file, floats in float32; bf16 files in bf16",
+        "spin": "as OpenVINO does",
+    },
+}
+"""Where an engine differs from the others of its device."""
+
+
+def _file_engine(engine: Engine) -> FileEngine:
+    of_device = GPU_FACTS if engine.device == "cuda" else CPU_FACTS
+    return FileEngine(
+        OPENERS[engine.name],
+        IMAGE_SHAPES[engine.runs],
+        engine.package,
+        {**of_device, **OWN_FACTS.get(engine.name, {})},
+    )
+
+
+FILE_ENGINES: dict[str, FileEngine] = {
+    str(name): _file_engine(ENGINES[name]) for name in FILE_ENGINE_NAMES
+}
+"""Engines that run files, by name."""
 
 
 @dataclass(frozen=True)

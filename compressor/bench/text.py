@@ -7,6 +7,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from compressor.bench.text_gpu import gpu_lines
+
 FEW = "*"
 """Marks a p99 of too few samples."""
 
@@ -74,6 +76,7 @@ def _notes(record: dict[str, Any]) -> list[str]:
         for row in record["subjects"]
         if (why := row["runner"].get("fallback"))
     ]
+    lines += gpu_lines(record)
     if not all(row["latency_ms"]["p99_reliable"] for row in record["subjects"]):
         lines.append(f"{FEW} from too few samples to mean anything: more --rounds.")
     if not all(row["stable"] for row in record["subjects"]):

@@ -13,8 +13,10 @@ import torch
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor
 
+from compressor.bench.cuda_stopwatch import CUDA_EVENTS
 from compressor.bench.runner import Runner
 from compressor.bench.stopwatch import Clock, Stopwatch, stopwatch
+from compressor.engines import CpuEngine
 from compressor.errors import CheckError
 from compressor.memory import no_collection
 from compressor.settings import Settings
@@ -24,8 +26,6 @@ MIN_SAMPLES_P99 = 300  # below, fewer than three samples lie beyond the 99th per
 CONFIDENCE = 0.95
 NUM_RESAMPLES = 1000
 BOOTSTRAP_SEED = 0
-
-Engine = Literal["onnxruntime", "torch"]
 
 
 class TimingSettings(Settings):
@@ -54,10 +54,12 @@ class TimingSettings(Settings):
     slowest of them: there the median of two threads was off up to 33-fold, that of one up to
     threefold. Set it to the number of cores on a machine that is yours alone."""
 
-    clock: Literal["wall", "process", "realtime"] = "wall"
+    clock: Literal["wall", "process", "realtime", "cuda-events"] = "wall"
     """``wall``: time that passes. ``process``: time on the CPU, which other programs on a busy
     machine hardly change; for one thread only. ``realtime``: time that passes while the system
-    lets no other program in, one round at a time; where it refuses, the record says so."""
+    lets no other program in, one round at a time; where it refuses, the record says so.
+    ``cuda-events``: time on the GPU between two events on the engine's stream, transfers apart; for
+    files on a GPU alone."""
 
     @model_validator(mode="after")
     def _check_clock(self) -> Self:
@@ -76,10 +78,20 @@ class BenchSettings(TimingSettings):
     batch_sizes: tuple[PositiveInt, ...] = Field(default=(1, 32), min_length=1, strict=False)
     """Images in one run. 1 is the latency of a single request, 32 is near peak throughput."""
 
-    engines: tuple[Engine, ...] = Field(
+    engines: tuple[CpuEngine, ...] = Field(
         default=("onnxruntime", "torch"), min_length=1, strict=False
     )
-    """What runs the networks."""
+    """What runs the networks, on this machine's CPU."""
+
+    @model_validator(mode="after")
+    def _check_gpu_clock(self) -> Self:
+        # A recipe's networks are timed on the CPU beside each other, in PyTorch at least.
+        if self.clock == CUDA_EVENTS:
+            raise ValueError(
+                "clock 'cuda-events' is for files on a GPU: compressor bench a.plan b.plan "
+                "--clock cuda-events. Use the clock 'wall' here."
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_names(self) -> Self:
@@ -230,7 +242,7 @@ def time_ms(runner: Runner, settling_runs: int, watch: Stopwatch) -> float:
     """Duration of one run in milliseconds, after ``settling_runs`` that do not count."""
     for _ in range(settling_runs):
         runner.run()
-    return watch.time_ms(runner.run)
+    return watch.time_ms(runner)
 
 
 def compare(

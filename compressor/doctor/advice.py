@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from compressor.doctor.classes import CHANNEL_MULTIPLE, Class, cost_factor, odd_channels
-from compressor.doctor.layers import Layer
+from compressor.doctor.layer_times import LayerTime
 from compressor.errors import RunError
 from compressor.files import read_json
 from compressor.strip.settings import BUDGETS
 
 
 @dataclass(frozen=True)
-class Coupling:
+class SharedWidth:
     """Units that shrink together: how many there were, how many are left, in which layers."""
 
     name: str
@@ -32,11 +32,11 @@ class RunFacts:
         strip: The recipe's ``strip`` settings, as JSON.
     """
 
-    couplings: tuple[Coupling, ...]
+    couplings: tuple[SharedWidth, ...]
     frozen: dict[str, str]
     strip: dict[str, Any]
 
-    def couplings_of(self, layer: str) -> list[Coupling]:
+    def couplings_of(self, layer: str) -> list[SharedWidth]:
         """The couplings that the outputs and the inputs of a layer belong to."""
         return [coupling for coupling in self.couplings if layer in coupling.layers]
 
@@ -53,7 +53,7 @@ class RunFacts:
                 row["coupling"]: row["kept"] for row in read_json(run / "strip" / "widths.json")
             }
             couplings = tuple(
-                Coupling(
+                SharedWidth(
                     name=c["name"],
                     units=c["units"],
                     kept=kept.get(c["name"], c["units"]),
@@ -87,8 +87,8 @@ class Case:
         facts: Of the run.
     """
 
-    layer: Layer
-    dense: Layer | None
+    layer: LayerTime
+    dense: LayerTime | None
     kind: Class
     efficiency: float
     block: int | None

@@ -8,7 +8,7 @@ Asked in this order, the first that holds:
    has none), if that shows beside the dense network's layer of that name: a MAC takes at least
    `UNALIGNED_FACTOR` times as long, or, where kernels are too short for that to say anything (3),
    the whole layer `SLOWER_FACTOR` times, for all its smaller size.
-3. ``overhead``: its kernels take `OVERHEAD_US` or less each.
+3. ``overhead``: its kernels take what the engine needs to call a kernel, or less.
 4. ``memory``: it does fewer MACs for each byte it moves than the machine can do while it moves one
    byte. Both rates are the best that any layer of the two networks reached.
 5. ``compute``: all others.
@@ -18,15 +18,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from compressor.doctor.layers import Layer
+from compressor.doctor.layer_times import LayerTime
 
 Class = Literal["compute", "memory", "overhead", "layout change", "unaligned"]
 
 LAYOUT_SHARE = 0.5
-
-OVERHEAD_US = 8.0
-"""Kernels that move less than 2 kB took 3 to 5 microseconds (ONNX Runtime 1.31, an AVX-512 Xeon);
-below twice that the fixed cost of calling a kernel is about half of it."""
 
 UNALIGNED_FACTOR = 1.1
 """Measured on 3x3 convolutions (ONNX Runtime 1.31, Zen 5), one MAC against that of 64 channels: 60
@@ -52,7 +48,7 @@ class Rates:
     bytes_per_us: float
 
     @classmethod
-    def of(cls, layers: Iterable[Layer]) -> "Rates":
+    def of(cls, layers: Iterable[LayerTime]) -> "Rates":
         """The rates of these layers, of one network or several profiled together."""
         long = [layer for layer in layers if not is_overhead(layer) and layer.us]
         return cls(
@@ -66,7 +62,7 @@ class Rates:
         return self.macs_per_us / self.bytes_per_us if self.bytes_per_us else 0.0
 
 
-def class_of(layer: Layer, dense: Layer | None, rates: Rates, block: int | None) -> Class:
+def class_of(layer: LayerTime, dense: LayerTime | None, rates: Rates, block: int | None) -> Class:
     """What holds the time of ``layer``, by the rule above.
 
     Args:
@@ -84,7 +80,7 @@ def class_of(layer: Layer, dense: Layer | None, rates: Rates, block: int | None)
     return "memory" if layer.macs < rates.macs_per_byte * layer.moved_bytes else "compute"
 
 
-def is_unaligned(layer: Layer, dense: Layer, block: int | None) -> bool:
+def is_unaligned(layer: LayerTime, dense: LayerTime, block: int | None) -> bool:
     """Whether odd channels cost ``layer`` time, beside the dense network's layer."""
     if not odd_channels(layer, block):
         return False
@@ -94,17 +90,17 @@ def is_unaligned(layer: Layer, dense: Layer, block: int | None) -> bool:
     return cost_factor(layer, dense) >= UNALIGNED_FACTOR
 
 
-def is_overhead(layer: Layer) -> bool:
+def is_overhead(layer: LayerTime) -> bool:
     """Whether the kernels of ``layer`` are too short for what they compute to matter."""
-    return layer.us <= OVERHEAD_US * layer.num_kernels
+    return layer.us <= layer.fixed_us
 
 
-def cost_factor(layer: Layer, dense: Layer) -> float:
+def cost_factor(layer: LayerTime, dense: LayerTime) -> float:
     """How many times as long a MAC takes in ``layer`` as in ``dense``; 0 where either has none."""
     return dense.macs_per_us / layer.macs_per_us if layer.macs_per_us else 0.0
 
 
-def odd_channels(layer: Layer, block: int | None) -> list[int]:
+def odd_channels(layer: LayerTime, block: int | None) -> list[int]:
     """Channels, in and out, that the engine has to pad or work around; only convolutions have any.
 
     Fewer input channels than a block are read as they are, so they are not odd; that is how the

@@ -7,9 +7,20 @@ from typing import Literal
 
 import click
 
+from compressor.either import given_options, refuse_options
+
+OF_THE_CPU = {"--threads", "--clock"}
+"""Options that say nothing of a GPU."""
+
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "--engine",
+    type=click.Choice(["onnxruntime", "tensorrt"]),
+    default="onnxruntime",
+    help="Or TensorRT on a GPU, for which both networks are built first (not measured yet).",
+)
 @click.option(
     "--batch", "batch_size", type=click.IntRange(min=1), default=1, help="Images in one run."
 )
@@ -18,7 +29,7 @@ import click
     "num_threads",
     type=click.IntRange(min=1),
     default=1,
-    help="Threads of the engine.",
+    help="Threads of ONNX Runtime.",
 )
 @click.option(
     "--runs",
@@ -33,8 +44,11 @@ import click
     help="Or under real-time priority, where the system allows it.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def doctor(
+@click.pass_context
+def doctor(  # noqa: PLR0913 - one for each option
+    ctx: click.Context,
     run: Path,
+    engine: Literal["onnxruntime", "tensorrt"],
     batch_size: int,
     num_threads: int,
     runs: int,
@@ -46,11 +60,15 @@ def doctor(
 
     Its dense and slim network are profiled layer by layer.
     """
-    from compressor.doctor.diagnosis import DoctorSettings, examine
+    from compressor.doctor.diagnosis import examine
+    from compressor.doctor.settings import DoctorSettings
     from compressor.doctor.text import as_text
 
+    if engine != "onnxruntime":
+        given = given_options(ctx, ctx.command.params)
+        refuse_options(given & OF_THE_CPU, "--engine onnxruntime", ctx)
     settings = DoctorSettings(
-        batch_size=batch_size, num_threads=num_threads, runs=runs, clock=clock
+        engine=engine, batch_size=batch_size, num_threads=num_threads, runs=runs, clock=clock
     )
     found = examine(run, settings)
     if as_json:

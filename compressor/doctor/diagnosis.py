@@ -2,39 +2,25 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from pydantic import Field
 
-from compressor.bench.blocks import onnxruntime_block
 from compressor.bench.environment import environment
 from compressor.bench.onnx_input import ImageShape, onnx_image_shape
-from compressor.bench.stopwatch import CLOCKS, stopwatch
 from compressor.doctor.advice import Case, RunFacts, advise
 from compressor.doctor.classes import Class, Rates, class_of, is_overhead
-from compressor.doctor.layers import Layer, layers_of
-from compressor.doctor.profile import Images, profile_files
+from compressor.doctor.engines import profile_networks
+from compressor.doctor.kernels import Images
+from compressor.doctor.layer_times import LayerTime, layer_times
+from compressor.doctor.settings import DoctorSettings
 from compressor.errors import ModelError, RunError
 from compressor.run import MANIFEST
-from compressor.settings import Settings
+from compressor.tensorrt.module import Kit
 
 INPUT_SEED = 0
 TOP = 3
 FILES = {"dense": "dense.onnx", "slim": "model.onnx"}
-
-
-class DoctorSettings(Settings):
-    """How networks are profiled."""
-
-    batch_size: int = Field(default=1, ge=1)
-    """Images in one run."""
-    num_threads: int = Field(default=1, ge=1)
-    """Threads of the engine."""
-    runs: int = Field(default=30, ge=2)
-    """Runs of each network that count; of every kernel the fastest is taken."""
-    clock: Literal["wall", "realtime"] = "wall"
-    """``realtime``: under real-time priority, one round at a time, where the system allows it."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +37,8 @@ class Row:
     """
 
     name: str
-    dense: Layer | None
-    slim: Layer | None
+    dense: LayerTime | None
+    slim: LayerTime | None
     share: float
     kind: Class | None
     efficiency: float
@@ -99,33 +85,29 @@ class Diagnosis:
         return {**asdict(self), "environment": environment()}
 
 
-def examine(run: Path, settings: DoctorSettings) -> Diagnosis:
+def examine(run: Path, settings: DoctorSettings, kit: Kit | None = None) -> Diagnosis:
     """Profile the networks that ``run`` exported, and say where the slim one's time goes.
+
+    Args:
+        run: The run's folder.
+        settings: How.
+        kit: TensorRT; looked for if it is None and asked for.
 
     Raises:
         RunError: It is no run, has no exported networks, or its records are damaged.
-        ModelError: A file cannot be run, or the two take different images.
-        CheckError: An output is not finite.
-        MissingExtra: ONNX Runtime is not installed.
+        ModelError: A file cannot be run, the two take different images, or there is no GPU for
+            TensorRT.
+        CheckError: An output is not finite, or a plan does not say what its layers are.
+        MissingExtra: The engine is not installed.
     """
     files, facts = exported_files(run), RunFacts.read(run)
     images = example(common_shape(files), settings.batch_size)
-    watch = stopwatch(settings.clock, CLOCKS[settings.clock])
-    profiles = profile_files(files, images, settings.num_threads, settings.runs, watch)
+    profiled = profile_networks(files, images, settings, kit)
     dense, slim = (
-        layers_of(files[name], profiles[name], settings.batch_size) for name in ("dense", "slim")
+        layer_times(files[name], profiled.times[name], settings.batch_size)
+        for name in ("dense", "slim")
     )
-    block = onnxruntime_block()
-    method = {
-        "engine": "onnxruntime",
-        "block": block,
-        "clock": "ONNX Runtime's profiler: wall time, whole microseconds",
-        "statistic": "fastest run of each kernel",
-        "order": "dense and slim by turns, the first runs dropped",
-        **settings.model_dump(),
-        "priority": watch.facts(),
-    }
-    return diagnose(str(run), method, (dense, slim), facts)
+    return diagnose(str(run), profiled.method, (dense, slim), facts)
 
 
 def exported_files(run: Path) -> dict[str, Path]:
@@ -170,7 +152,7 @@ def example(shape: ImageShape, batch_size: int) -> Images:
 def diagnose(
     run: str,
     method: dict[str, Any],
-    layers: tuple[dict[str, Layer], dict[str, Layer]],
+    layers: tuple[dict[str, LayerTime], dict[str, LayerTime]],
     facts: RunFacts,
 ) -> Diagnosis:
     """What follows from the layers of the dense and of the slim network."""
@@ -205,7 +187,7 @@ def diagnose(
 
 def _row(
     name: str,
-    pair: tuple[Layer | None, Layer | None],
+    pair: tuple[LayerTime | None, LayerTime | None],
     rates: Rates,
     block: int | None,
     slim_us: float,
@@ -223,13 +205,13 @@ def _row(
     )
 
 
-def _finding(row: Row, slim: Layer, block: int | None, facts: RunFacts) -> Finding:
+def _finding(row: Row, slim: LayerTime, block: int | None, facts: RunFacts) -> Finding:
     assert row.kind is not None
     case = Case(slim, row.dense, row.kind, row.efficiency, block, facts)
     return Finding(row.name, row.share, row.kind, advise(case))
 
 
-def _macs(layers: dict[str, Layer]) -> int:
+def _macs(layers: dict[str, LayerTime]) -> int:
     return sum(layer.macs for layer in layers.values())
 
 

@@ -1,19 +1,21 @@
 """Which nodes of the exported graph a node of the engine's own graph does the work of.
 
-Engines fuse nodes, rename tensors and put in nodes that change the layout. What stays is that a
-fused node makes a tensor of the exported graph, or is named after one (``relu_nchwc``), or after
-one of the exported nodes (``node_Conv_92_token_1``); the work between that tensor and the ones that
-other nodes make is its own.
+Engines fuse nodes, rename tensors and put in nodes that change the layout. TensorRT says which
+exported nodes a layer holds. ONNX Runtime does not; there a fused node makes a tensor of the
+exported graph, or is named after one (``relu_nchwc``), or after one of the exported nodes
+(``node_Conv_92_token_1``); the work between that tensor and the ones that other nodes make is its
+own.
 """
 
-import ast
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from onnx.helper import tensor_dtype_to_np_dtype
+
+from compressor.onnx_graph import PRODUCT_OPS, makers_of, scope, source_of
 
 BLOCKED_SUFFIX = "_nchwc"
 """ONNX Runtime's name for a node in its blocked layout: a tensor's name and this."""
@@ -21,16 +23,14 @@ BLOCKED_SUFFIX = "_nchwc"
 COUNTED_SUFFIX = re.compile(r"_token_\d+$")
 """What ONNX Runtime puts behind a name to make it a new one."""
 
-LAYOUT_OPS = frozenset({"ReorderInput", "ReorderOutput", "Transpose"})
+REFORMAT_OP = "Reformat"
+"""TensorRT's name for a layer that only changes how a tensor lies in memory, or its type."""
+
+LAYOUT_OPS = frozenset({"ReorderInput", "ReorderOutput", "Transpose", REFORMAT_OP})
 """Nodes that only change how a tensor lies in memory."""
 
 STORED_THROUGH = frozenset({"DequantizeLinear", "QuantizeLinear", "Cast", "Transpose", "Identity"})
 """Between a stored weight and the layer that multiplies by it, nothing else stands."""
-
-WEIGHTED_OPS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
-SCOPES = "pkg.torch.onnx.name_scopes"
-NO_SCOPE = "_empty_nn_module_stack"
-"""Begins the exporter's name for the scope of what no module called."""
 
 NETWORK = "(network)"
 """Name of what no module of its own does."""
@@ -49,29 +49,22 @@ class Exported:
     """The exported graph, asked for who makes what."""
 
     def __init__(self, graph: Any) -> None:
-        self.makers: dict[str, Any] = {name: n for n in graph.node for name in n.output if name}
+        self.makers = makers_of(graph)
         self.named: dict[str, Any] = {node.name: node for node in graph.node if node.name}
         self._stored = {tensor.name: tensor for tensor in graph.initializer}
 
     def weight(self, node: Any) -> Weight | None:
         """The stored weight that ``node`` multiplies by; None where it has none."""
-        if node.op_type not in WEIGHTED_OPS:
+        if node.op_type not in PRODUCT_OPS:
             return None
         # A matrix product may have its weight on either side.
         for name in (*node.input[1:2], *node.input[:1]):
-            stored = self._behind(name)
+            stored = source_of(name, self.makers, STORED_THROUGH)
             if stored in self._stored:
                 shape = tuple(self._stored[stored].dims)
                 item = tensor_dtype_to_np_dtype(self._stored[stored].data_type).itemsize
                 return Weight(stored, shape, math.prod(shape) * item)
         return None
-
-    def _behind(self, name: str) -> str:
-        maker = self.makers.get(name)
-        while maker is not None and maker.op_type in STORED_THROUGH:
-            name = maker.input[0]
-            maker = self.makers.get(name)
-        return name
 
     def module(self, node: Any) -> str:
         """Name of the module that ``node`` belongs to: of its weight, or whose forward made it."""
@@ -95,21 +88,8 @@ class Exported:
         return found
 
 
-def scope(node: Any) -> str:
-    """Module in whose forward ``node`` was called, as the exporter noted it; may be empty."""
-    for entry in node.metadata_props:
-        if entry.key == SCOPES:
-            try:
-                *modules, _call = ast.literal_eval(entry.value)
-            except (ValueError, SyntaxError):
-                return ""
-            known = [str(name) for name in modules if not str(name).startswith(NO_SCOPE)]
-            return known[-1] if known else ""
-    return ""
-
-
 def replaced(exported: Exported, optimized: Any) -> dict[str, list[Any]]:
-    """For each node of the engine's graph, by name, the exported nodes whose work it does.
+    """For each node of ONNX Runtime's graph, by name, the exported nodes whose work it does.
 
     Nodes that change the layout, and others that the engine put in, do the work of none.
     """
@@ -134,20 +114,27 @@ def made_tensor(exported: Exported, node: Any) -> str | None:
     return None if origin is None else str(origin.output[0])
 
 
-def owners(exported: Exported, optimized: Any) -> dict[str, str]:
+def owners(
+    exported: Exported, nodes: Iterable[Any], work: Mapping[str, list[Any]]
+) -> dict[str, str]:
     """For each node of the engine's graph, by name, the module whose work it does.
 
     A node that changes the layout belongs to the module whose result it changes; one at the very
     front to the module that reads it.
+
+    Args:
+        exported: The graph that the modules are named in.
+        nodes: Of the engine's graph; of each ``name``, ``input`` and ``output`` are read.
+        work: For each of them, by name, the exported nodes whose work it does.
     """
-    work = replaced(exported, optimized)
     known = {
-        name: exported.module(main_node(exported, nodes)) for name, nodes in work.items() if nodes
+        name: exported.module(main_node(exported, done)) for name, done in work.items() if done
     }
-    makers = {tensor: node for node in optimized.node for tensor in node.output}
-    readers = {tensor: node for node in optimized.node for tensor in node.input}
+    nodes = list(nodes)
+    makers = {tensor: node for node in nodes for tensor in node.output}
+    readers = {tensor: node for node in nodes for tensor in node.input}
     found = dict(known)
-    for node in optimized.node:
+    for node in nodes:
         if node.name not in found:
             chain = (*_along(node, makers, "input"), *_along(node, readers, "output"))
             found[node.name] = next((known[n.name] for n in chain if n.name in known), NETWORK)

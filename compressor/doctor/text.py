@@ -1,14 +1,14 @@
 """A diagnosis as a page of text."""
 
 import io
+from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from compressor.doctor.classes import OVERHEAD_US
 from compressor.doctor.diagnosis import Diagnosis, Row
-from compressor.doctor.layers import Layer
+from compressor.doctor.layer_times import LayerTime
 from compressor.report.formats import NOTHING, comparison, milliseconds, percent, three_digits
 
 ROWS = 25
@@ -29,6 +29,8 @@ def as_text(diagnosis: Diagnosis, width: int) -> str:
         file=stream, width=width, color_system=None, markup=False, highlight=False, emoji=False
     )
     console.print(_headline(diagnosis))
+    if unmeasured := diagnosis.method["unmeasured"]:
+        console.print(f"Not measured: {unmeasured}.")
     console.print(_table(diagnosis.rows[:ROWS]))
     if rest := diagnosis.rows[ROWS:]:
         share = percent(sum(row.share for row in rest))
@@ -44,15 +46,21 @@ def as_text(diagnosis: Diagnosis, width: int) -> str:
 
 def _headline(diagnosis: Diagnosis) -> str:
     method = diagnosis.method
-    threads = method["num_threads"]
     verdict = comparison(diagnosis.dense_us, diagnosis.slim_us, ("faster", "slower"))
     return (
         f"{diagnosis.run}: {percent(diagnosis.macs_share)} of the MACs, "
         f"{milliseconds(diagnosis.slim_us / US_PER_MS)} of kernels against "
         f"{milliseconds(diagnosis.dense_us / US_PER_MS)} dense ({verdict}), "
-        f"{method['engine']}, batch {method['batch_size']}, {threads} "
-        f"thread{'s' if threads > 1 else ''}, {_block(method['block'])}."
+        f"{method['engine']}, batch {method['batch_size']}, {_where(method)}, "
+        f"{_block(method['block'])}."
     )
+
+
+def _where(method: dict[str, Any]) -> str:
+    if "gpu" in method:
+        return str(method["gpu"]["name"])
+    threads = method["num_threads"]
+    return f"{threads} thread{'s' if threads > 1 else ''}"
 
 
 def _block(block: int | None) -> str:
@@ -80,19 +88,20 @@ def _table(rows: tuple[Row, ...]) -> Table:
     return table
 
 
-def _us(layer: Layer | None) -> str:
+def _us(layer: LayerTime | None) -> str:
     return NOTHING if layer is None else three_digits(layer.us)
 
 
-def _channels(layer: Layer | None) -> str:
+def _channels(layer: LayerTime | None) -> str:
     if layer is None or layer.in_channels is None:
         return NOTHING
     return f"{layer.in_channels} > {layer.out_channels}"
 
 
 def _shares(diagnosis: Diagnosis) -> str:
+    limit = diagnosis.method["overhead_us"]
     return (
         f"{percent(diagnosis.overhead_share)} of the slim network's time is in layers whose "
-        f"kernels take {OVERHEAD_US:g} us or less, {percent(diagnosis.layout_share)} in changes of "
+        f"kernels take {limit:g} us or less, {percent(diagnosis.layout_share)} in changes of "
         "layout."
     )

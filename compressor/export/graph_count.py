@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from compressor.bench.runner import import_engine
 from compressor.errors import ExportError
+from compressor.onnx_graph import attribute, known_shapes, load_onnx, onnx_module, true_inputs
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -24,12 +24,12 @@ def onnx_macs(path: Path) -> int:
         path: An ONNX file; the first axis of its inputs and outputs is the batch.
 
     Raises:
-        ExportError: The file cannot be read, shapes in it stay unknown, or it multiplies in a way
-            that is not counted.
+        ModelError: There is no such file, or it is not ONNX.
+        ExportError: Shapes in it stay unknown, or it multiplies in a way that is not counted.
         MissingExtra: ONNX is not installed.
     """
     graph, batch = _for_one_image(path)
-    shapes = _shapes(graph)
+    shapes = known_shapes(graph)
     return sum(_macs(node, shapes, path) for node in graph.node) // batch
 
 
@@ -39,28 +39,25 @@ def node_macs(path: Path) -> dict[str, int]:
     Together they are ``onnx_macs``.
 
     Raises:
-        ExportError: As ``onnx_macs``.
+        ModelError, ExportError: As ``onnx_macs``.
         MissingExtra: ONNX is not installed.
     """
     graph, batch = _for_one_image(path)
-    shapes = _shapes(graph)
+    shapes = known_shapes(graph)
     return {node.output[0]: _macs(node, shapes, path) // batch for node in graph.node}
 
 
 def _for_one_image(path: Path) -> tuple[Any, int]:
     """The graph with all shapes, its batch set to one where it is free, and that batch."""
-    onnx = import_engine("onnx", "onnx")
-    inliner = import_engine("onnx.inliner", "onnx")
-    decode_error = import_engine("google.protobuf.message", "onnx").DecodeError
+    onnx, inliner = onnx_module(), onnx_module("onnx.inliner")
     try:
-        model = inliner.inline_local_functions(onnx.load(path))
+        model = inliner.inline_local_functions(load_onnx(path))
         # What the exporter noted speaks of a batch of any size.
         del model.graph.value_info[:]
-        constants = {tensor.name for tensor in model.graph.initializer}
-        ends = [v for v in (*model.graph.input, *model.graph.output) if v.name not in constants]
+        ends = (*true_inputs(model.graph), *model.graph.output)
         batches = [_fix_batch(value.type.tensor_type.shape.dim) for value in ends]
         model = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
-    except (OSError, RuntimeError, ValueError, decode_error) as failure:
+    except (OSError, RuntimeError, ValueError) as failure:
         raise ExportError(
             f"{path} cannot be counted: {type(failure).__name__}: {_first_line(failure)}. "
             "Export the network again."
@@ -76,16 +73,6 @@ def _fix_batch(dims: Any) -> int:
 
 def _first_line(failure: Exception) -> str:
     return (str(failure).strip().splitlines() or ["no message"])[0].rstrip(".")
-
-
-def _shapes(graph: Any) -> Shapes:
-    """Shape of each tensor whose shape is known in full."""
-    shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
-    for value in (*graph.input, *graph.value_info, *graph.output):
-        dims = value.type.tensor_type.shape.dim
-        if value.type.tensor_type.HasField("shape") and all(d.HasField("dim_value") for d in dims):
-            shapes[value.name] = tuple(dim.dim_value for dim in dims)
-    return shapes
 
 
 def _macs(node: Any, shapes: Shapes, path: Path) -> int:
@@ -122,8 +109,7 @@ def _product(_node: Any, output: tuple[int, ...], factors: list[tuple[int, ...]]
 
 
 def _gemm(node: Any, output: tuple[int, ...], factors: list[tuple[int, ...]]) -> int:
-    turned = any(entry.name == "transB" and entry.i for entry in node.attribute)
-    return math.prod(output) * factors[0][1 if turned else 0]
+    return math.prod(output) * factors[0][1 if attribute(node, "transB", 0) else 0]
 
 
 def _attention(_node: Any, output: tuple[int, ...], factors: list[tuple[int, ...]]) -> int:

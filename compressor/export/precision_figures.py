@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from compressor.bench.runner import Runner
+from compressor.engines import Precision
 from compressor.errors import CheckError
-from compressor.export.profiles import Precision
 from compressor.export.verify import FP32_TOLERANCE, relative_l2
 
 BOUNDS: dict[Precision, float] = {"fp32": FP32_TOLERANCE, "fp16": 1e-2, "bf16": 3e-2}

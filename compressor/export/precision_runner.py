@@ -1,9 +1,9 @@
 """What measures the accuracy of a file whose engine may not be on this machine."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from compressor.bench.engines import OPENERS, OpenFile
 from compressor.bench.onnxruntime_runner import CPU_PROVIDER, LOG_ERRORS, OnnxRuntimeRunner
 from compressor.bench.openvino_runner import OpenVinoRunner
 from compressor.bench.runner import Runner, import_engine
@@ -21,8 +21,8 @@ class AsWrittenRunner(OnnxRuntimeRunner):
     file computes, not how fast.
 
     Raises:
-        ExportError: The file is no ONNX, or takes more than one input.
-        ModelError: The file cannot be run.
+        ModelError: There is no such file, it is not ONNX, or it cannot be run.
+        ExportError: It takes more than one input.
         MissingExtra: ONNX or ONNX Runtime is not installed.
     """
 
@@ -45,13 +45,14 @@ class AsWrittenRunner(OnnxRuntimeRunner):
             raise ModelError(f"{path} cannot be computed: {reason}. Write it again.") from error
 
 
-MEASURES: dict[MeasuredBy, Callable[[Path, int], Runner]] = {
-    "onnxruntime": OnnxRuntimeRunner,
+MEASURES: dict[MeasuredBy, OpenFile] = {
+    "onnxruntime": OPENERS["onnxruntime"],
     "onnxruntime-as-written": AsWrittenRunner,
+    # On any processor: asked for bfloat16 it refuses where there is none. Layers of a bfloat16 or
+    # int8 graph it computes so in any case where it can; the hint speaks of the float32 rest.
     "openvino": lambda path, num_threads: OpenVinoRunner(path, num_threads, "f32"),
 }
-"""What measures files, by the names in the profiles. OpenVINO reads a bfloat16 or int8 graph in its
-own precision; the hint speaks of the float32 rest."""
+"""What measures files, by the names in the profiles: engines, and one file as it is written."""
 
 
 def measuring_runner(profile: Profile, path: Path, num_threads: int) -> Runner:

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from compressor.engines import FILE_ENGINE_NAMES, GPU_ENGINES, EngineName, Precision
 from compressor.errors import RecipeError
 
-Precision = Literal["fp32", "fp16", "bf16", "int8", "fp8"]
 ProfileName = Literal[
     "fp16", "bf16", "int8-ort-cpu", "int8-openvino", "int8-tensorrt", "fp8-tensorrt"
 ]
@@ -58,13 +58,11 @@ class Profile:
 
     name: str
     precision: Precision
-    engines: tuple[str, ...]
+    engines: tuple[EngineName, ...]
     measured_by: MeasuredBy
     quantiser: Quantiser | None = None
 
 
-GPU_ENGINES = ("tensorrt", "tensorrt-rtx")
-ALL_ENGINES = ("onnxruntime", "openvino", *GPU_ENGINES)
 SYMMETRIC: Mapping[str, bool] = {
     "ActivationSymmetric": True,
     "CalibTensorRangeSymmetric": True,
@@ -73,9 +71,9 @@ SYMMETRIC: Mapping[str, bool] = {
 }
 
 _LIST = (
-    Profile("fp32", "fp32", ALL_ENGINES, "onnxruntime"),
+    Profile("fp32", "fp32", FILE_ENGINE_NAMES, "onnxruntime"),
     # Where it runs in float32 instead, as in ONNX Runtime on a CPU, it is never less exact.
-    Profile("fp16", "fp16", ALL_ENGINES, "onnxruntime-as-written"),
+    Profile("fp16", "fp16", FILE_ENGINE_NAMES, "onnxruntime-as-written"),
     # ONNX Runtime's CPU provider has no bfloat16 convolution.
     Profile("bf16", "bf16", ("openvino", *GPU_ENGINES), "openvino"),
     Profile(
@@ -120,3 +118,9 @@ def find_profile(name: str) -> Profile:
     if name not in PROFILES:
         raise RecipeError(f"There is no profile {name!r}. Choose one of {', '.join(PROFILES)}.")
     return PROFILES[name]
+
+
+def profile_for(engine: EngineName, precision: Precision) -> Profile:
+    """The one profile of ``precision`` that ``engine`` runs; the engine computes in it."""
+    (profile,) = [p for p in _LIST if engine in p.engines and p.precision == precision]
+    return profile

@@ -7,8 +7,8 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from compressor.bench.runner import import_engine
 from compressor.errors import DataError, ExportError
+from compressor.onnx_graph import load_onnx, sizes, true_inputs
 from compressor.settings import Settings
 
 Method = Literal["minmax", "entropy", "percentile"]
@@ -112,26 +112,19 @@ def input_of(source: Path) -> tuple[str, list[int]]:
     """Name of the file's input, and its shape without the batch.
 
     Raises:
-        ExportError: The file is no ONNX, or is not one that this project exported: several inputs,
-            or another size than the batch is free.
+        ModelError: There is no such file, or it is not ONNX.
+        ExportError: It is not one that this project exported: several inputs, or another size than
+            the batch is free.
     """
-    onnx = import_engine("onnx", "onnx")
-    decode_error = import_engine("google.protobuf.message", "onnx").DecodeError
-    try:
-        graph = onnx.load(str(source), load_external_data=False).graph
-    except (OSError, decode_error) as failure:
-        raise ExportError(f"{source} is no readable ONNX file. Export the network again.") from (
-            failure
-        )
-    stored = {tensor.name for tensor in graph.initializer}
-    inputs = [value for value in graph.input if value.name not in stored]
-    dims = inputs[0].type.tensor_type.shape.dim[1:] if len(inputs) == 1 else []
-    if not dims or not all(dim.HasField("dim_value") for dim in dims):
+    inputs = true_inputs(load_onnx(source, with_data=False).graph)
+    shape = sizes(inputs[0])[1:] if len(inputs) == 1 else ()
+    wanted = [size for size in shape if isinstance(size, int)]
+    if not shape or len(wanted) != len(shape):
         raise ExportError(
             f"{source} does not take one input whose batch alone is free. Export the network with "
             "compressor for images of one size."
         )
-    return inputs[0].name, [dim.dim_value for dim in dims]
+    return inputs[0].name, wanted
 
 
 def batches_of(images: Tensor, batch_size: int) -> list[Tensor]:

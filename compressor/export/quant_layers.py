@@ -4,7 +4,9 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+from compressor.onnx_graph import PRODUCT_OPS
+
+LAYERS = PRODUCT_OPS
 """Operators with which a new layer begins; what follows up to the next one belongs to it."""
 
 Layers = Mapping[str, tuple[str, ...]]

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from compressor.errors import ExportError
+from compressor.onnx_graph import makers_of, sizes
 
 BATCH_NAME = "batch"
 INPUT_NAME = "images"
@@ -75,7 +76,7 @@ def fault_of_opset(proto: Any, opset: int) -> str | None:
 
 def fault_of_input(onnx: ModuleType, graph: Any, image_shape: tuple[int, int, int]) -> str | None:
     """One float32 input of shape ``(batch, *image_shape)``."""
-    inputs = [(value.name, dimensions(value)) for value in graph.input]
+    inputs = [(value.name, list(sizes(value))) for value in graph.input]
     wanted = (INPUT_NAME, [BATCH_NAME, *image_shape])
     if inputs != [wanted]:
         return f"the inputs are {inputs}, not {[wanted]}. Make forward accept any batch size."
@@ -86,7 +87,7 @@ def fault_of_input(onnx: ModuleType, graph: Any, image_shape: tuple[int, int, in
 
 def fault_of_output(graph: Any) -> str | None:
     """One output whose first dimension is the batch."""
-    outputs = [(value.name, dimensions(value)) for value in graph.output]
+    outputs = [(value.name, list(sizes(value))) for value in graph.output]
     if len(outputs) != 1:
         names = [name for name, _shape in outputs]
         return f"the network gives {len(outputs)} outputs, {names}. Make forward give one tensor."
@@ -97,11 +98,6 @@ def fault_of_output(graph: Any) -> str | None:
             "Keep the batch first in forward, and write no batch size into it."
         )
     return None
-
-
-def dimensions(value: Any) -> list[str | int]:
-    """Shape of an input or output: names where it is dynamic, numbers where it is fixed."""
-    return [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
 
 
 def fault_of_weights(graph: Any) -> str | None:
@@ -124,7 +120,7 @@ def fault_of_norms(graph: Any) -> str | None:
     One that stands elsewhere may stay; so may one behind a layer whose weight or output is used
     twice, or whose weight is no constant, since it cannot be taken in there.
     """
-    makers = {name: node for node in graph.node for name in node.output}
+    makers = makers_of(graph)
     uses = Counter(chain_inputs(graph))
     stored, constant = stored_names(graph), constant_names(graph)
     for norm in graph.node:

@@ -1,17 +1,12 @@
 """The few figures that stand on top of a report, and the sentence made of them."""
 
+from compressor.engines import ENGINES
 from compressor.report import formats
 from compressor.report.page import Fact
 from compressor.report.run_files import Summary
 from compressor.report.timings import Latency
 
-ENGINE_NAMES = {
-    "onnxruntime": "ONNX Runtime",
-    "openvino": "OpenVINO",
-    "tensorrt": "TensorRT",
-    "tensorrt-rtx": "TensorRT-RTX",
-    "torch": "PyTorch",
-}
+ENGINE_NAMES = {name: engine.title for name, engine in ENGINES.items()}
 HEADLINE_ENGINE = "onnxruntime"
 """The engine that every run has."""
 

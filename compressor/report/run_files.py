@@ -19,14 +19,17 @@ from pydantic_core import ErrorDetails
 
 from compressor.errors import RunError
 from compressor.files import read_json
+from compressor.report.built import BuiltPlan
 from compressor.report.converted import Converted
 from compressor.report.part import Part, Share
 from compressor.report.timings import Latency, Percentiles
 from compressor.structure import Granularity
 
 Content = TypeVar("Content")
+Entry = TypeVar("Entry")
 
 CONVERTED_FILE = "export/precisions.json"
+PLANS_FILE = "build/plans.json"
 
 
 class Network(Part):
@@ -175,7 +178,10 @@ class Width(Part):
 
 @dataclass(frozen=True)
 class RunRecord:
-    """Everything that a report is made from; ``converted`` are the files in other precisions."""
+    """Everything that a report is made from.
+
+    ``converted`` are the files in other precisions, ``plans`` those of TensorRT.
+    """
 
     summary: Summary
     dense_history: list[Epoch]
@@ -185,6 +191,7 @@ class RunRecord:
     widths: list[Width]
     latency: Latency
     converted: list[Converted]
+    plans: list[BuiltPlan]
     environment: dict[str, Any]
     settings: dict[str, Any]
 
@@ -203,17 +210,18 @@ def read_run(folder: Path) -> RunRecord:
         path=_read(folder, "train/path.json", EntryPath),
         widths=_read(folder, "strip/widths.json", list[Width]),
         latency=_read(folder, "bench/latency.json", Latency),
-        converted=_read_converted(folder),
+        converted=_read_if_there(folder, CONVERTED_FILE, list[Converted]),
+        plans=_read_if_there(folder, PLANS_FILE, list[BuiltPlan]),
         environment=_read(folder, "environment.json", dict[str, Any]),
         settings=_read(folder, "settings.json", dict[str, Any]),
     )
 
 
-def _read_converted(folder: Path) -> list[Converted]:
-    """None in a run of before files in other precisions were listed."""
-    if not (folder / CONVERTED_FILE).exists():
+def _read_if_there(folder: Path, name: str, kind: type[list[Entry]]) -> list[Entry]:
+    """Nothing in a run that made no such files, or of before they were listed."""
+    if not (folder / name).exists():
         return []
-    return _read(folder, CONVERTED_FILE, list[Converted])
+    return _read(folder, name, kind)
 
 
 def _read(folder: Path, name: str, kind: type[Content]) -> Content:

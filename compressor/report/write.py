@@ -3,7 +3,16 @@
 from pathlib import Path
 
 from compressor.files import write_text
-from compressor.report import as_html, as_markdown, course, headline, latency, precisions, results
+from compressor.report import (
+    as_html,
+    as_markdown,
+    course,
+    headline,
+    latency,
+    plans,
+    precisions,
+    results,
+)
 from compressor.report.page import Report
 from compressor.report.run_files import RunRecord, read_run
 
@@ -12,6 +21,7 @@ SECTIONS = (
     latency.latency_section,
     results.accuracy_section,
     precisions.precisions_section,
+    plans.plans_section,
     results.certificate_section,
     course.path_section,
     course.widths_section,

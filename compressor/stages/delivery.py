@@ -20,12 +20,8 @@ from compressor.package.description import Accuracy, Counts, Description, Prepro
 from compressor.package.write import Contents, Records, packed_model, write_package
 from compressor.recipe import shipped
 from compressor.report.write import write_report
-from compressor.stages.precisions import (
-    file_name,
-    note_float,
-    verified_precisions,
-    write_precisions,
-)
+from compressor.stages.building import timed_files
+from compressor.stages.precisions import note_float, verified_precisions, write_precisions
 from compressor.stages.weight_level import num_nonzero
 from compressor.structure import Structure
 from compressor.summary import make_summary
@@ -104,8 +100,7 @@ def bench(context: Context, folder: Path) -> None:
         )
     ]
     record = bench_pair(sides[0], sides[1], context.recipe.bench, context.console)
-    files = [run.path("export", file_name(name)) for name in context.recipe.precision.profiles]
-    if files:
+    if files := timed_files(run, context.recipe):
         record["chain"] = bench_chain(
             sides[0], sides[1], files, context.recipe.bench, context.console
         )

@@ -14,15 +14,17 @@ from torch import Tensor, nn
 
 from compressor.bench.engines import Side
 from compressor.bench.runner import Runner
-from compressor.bench.staircase import MAKERS, check_measurable, clock_of, measure_grids
+from compressor.bench.staircase import check_measurable, clock_of, measure_grids
 from compressor.bench.staircase_store import Store, cache_folder, machine
 from compressor.bench.stopwatch import CLOCKS, Clock
 from compressor.bench.timer import TimingSettings, interleave, random_batch
 from compressor.console import Console
 from compressor.couplings.coupling import Couplings
+from compressor.engines import GPU_ENGINES
 from compressor.errors import BudgetError, CheckError
 from compressor.export.onnx import ExportSettings, export_onnx
 from compressor.recipe import Recipe
+from compressor.stages.in_precision import WAYS, maker
 from compressor.stages.widths import engine_multiple
 from compressor.strip.apply import apply
 from compressor.strip.budget import Budget, StripSettings, floor_structure, solve
@@ -38,7 +40,7 @@ from compressor.strip.latency import (
 )
 from compressor.strip.layer_shapes import LayerShape, layer_shapes
 from compressor.strip.plan import make_plan
-from compressor.strip.target import GPU_ENGINES, TargetSettings
+from compressor.strip.target import TargetSettings
 from compressor.structure import Path as UnitsPath
 from compressor.structure import Structure
 
@@ -197,7 +199,9 @@ def _table(problem: Problem, measuring: Measuring, dense_ms: float) -> LatencyTa
     block = engine_multiple(measuring.target).channels
     with measuring.console.track("layers", len(axes)) as advance:
         store = Store(measuring.cache / STORE_FILE, key)
-        grids = measure_grids(axes, block, measuring.target, store, advance)
+        grids = measure_grids(
+            axes, block, measuring.target, store, maker(measuring.target), advance
+        )
     names = [coupling.name for coupling in problem.couplings.free]
     return latency_table(problem.cost, names, shapes, grids, dense_ms)
 
@@ -237,9 +241,9 @@ class _Dense:
         network lay within 4 % of each other, ratios of the quickest runs within 24 %.
         """
         plan = make_plan(self.problem.model, self.problem.couplings, structure)
-        runner = _runner(apply(plan, self.problem.model), self.measuring, self.folder / "slim.onnx")
+        slim, path = apply(plan, self.problem.model), self.folder / "slim.onnx"
+        runner = _runner(slim, self.measuring, path, self.batch)
         try:
-            runner.prepare(self.batch)
             both = {"dense": self.runner, "slim": runner}
             samples = interleave(both, self._timing, self._clock)
         finally:
@@ -252,6 +256,7 @@ class _Dense:
     def method(self) -> dict[str, Any]:
         """How times were taken, for the record."""
         return {
+            "networks": f"dense and slim: {WAYS[self.measuring.target.precision].told}",
             "clock": self._timing.clock,
             "rounds": self._timing.rounds,
             "figure": "median of the ratios of interleaved runs; dense_ms is the quickest run",
@@ -279,13 +284,13 @@ def _dense(problem: Problem, measuring: Measuring) -> Iterator[_Dense]:
     batch = random_batch(measuring.target.batch_size, measuring.image_shape)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        runner = _runner(problem.model, measuring, folder / "dense.onnx")
+        runner = _runner(problem.model, measuring, folder / "dense.onnx", batch)
         stack.callback(runner.close)
-        runner.prepare(batch)
         yield _Dense(problem, measuring, folder, batch, runner)
 
 
-def _runner(model: nn.Module, measuring: Measuring, path: Path) -> Runner:
+def _runner(model: nn.Module, measuring: Measuring, path: Path, batch: Tensor) -> Runner:
+    """The network in the target's engine and precision, prepared for ``batch``."""
     export_onnx(model, measuring.image_shape, path, measuring.export)
     side = Side(model, path, measuring.image_shape)
-    return MAKERS[measuring.target.engine](side, measuring.target.num_threads)
+    return maker(measuring.target)(side, batch)

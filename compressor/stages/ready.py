@@ -2,6 +2,8 @@
 
 from compressor.bench.runner import import_engine
 from compressor.bench.staircase import check_measurable
+from compressor.engines import ENGINES
+from compressor.export.plans import check_buildable
 from compressor.export.profiles import find_profile
 from compressor.recipe import Recipe
 
@@ -11,10 +13,14 @@ def check_here(recipe: Recipe) -> None:
 
     Raises:
         BudgetError: Its budget is one of time, and its target cannot be measured here.
-        MissingExtra: What measures a file in another precision is not installed.
+        MissingExtra: An engine that times the networks, or measures a file in another precision,
+            is not installed; or the engine of its plans is not, or a library behind that.
+        ModelError: Its plans need a GPU that is not there, or a setting that their engine has not.
     """
     if recipe.strip.in_time:
         check_measurable(recipe.target)
-    for name in recipe.precision.profiles:
-        if find_profile(name).measured_by == "openvino":
-            import_engine("openvino", "openvino")
+    measuring = {find_profile(name).measured_by for name in recipe.precision.profiles}
+    for name, engine in ENGINES.items():
+        if name in recipe.bench.engines or name in measuring:
+            import_engine(engine.module, engine.package)
+    check_buildable(recipe.tensorrt)

@@ -1,6 +1,6 @@
 """Widths that suit the target: the multiple they go by, and what became of them."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from compressor.couplings.coupling import Couplings
 from compressor.files import write_json
 from compressor.strip.alignment import Alignment, alignment, channels
 from compressor.strip.cost import Cost
-from compressor.strip.target import LEAST, Multiple, TargetSettings, multiple_for
+from compressor.strip.target import LEAST, Multiple, OfAuto, TargetSettings, multiple_for
 from compressor.structure import Structure
 
 MAX_NAMED = 3
@@ -21,9 +21,14 @@ MAX_NAMED = 3
 
 
 def multiple_of(context: Context) -> Multiple:
-    """The multiple of channels that the recipe asks widths to be, and why."""
+    """The multiple of channels that the recipe asks widths to be, and why.
+
+    In messages the number stands as the recipe has it, with what ``auto`` came to.
+    """
     recipe, capability = context.recipe, torch.backends.cpu.get_cpu_capability()
-    return multiple_for(recipe.strip.round_to, recipe.target, onnxruntime_block, capability)
+    given = recipe.strip.round_to
+    multiple = multiple_for(given, recipe.target, onnxruntime_block, capability)
+    return replace(multiple, channels=OfAuto(multiple.channels)) if given == "auto" else multiple
 
 
 def engine_multiple(target: TargetSettings) -> Multiple:

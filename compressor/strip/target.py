@@ -6,13 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PlainValidator
 
+from compressor.engines import GPU_ENGINES, EngineName, Precision
 from compressor.settings import Settings
-
-TargetEngine = Literal["onnxruntime", "openvino", "tensorrt", "tensorrt-rtx", "torch"]
-Precision = Literal["fp32", "fp16", "int8"]
-
-GPU_ENGINES = ("tensorrt", "tensorrt-rtx")
-"""Engines that need a CUDA device to run, and so to be measured."""
 
 LEAST = 4
 """Channels in a vector at least: an engine that finds no multiple of it takes a slower kernel."""
@@ -21,7 +16,7 @@ LEAST = 4
 class TargetSettings(Settings):
     """What the slim network is to run on: widths are aligned for it, and its time is measured."""
 
-    engine: TargetEngine = "onnxruntime"
+    engine: EngineName = "onnxruntime"
     """What runs the network where it is used."""
     precision: Precision = "fp32"
     """Precision it runs in there."""
@@ -52,6 +47,16 @@ class Multiple:
     why: str
 
 
+class OfAuto(int):
+    """The number that ``round_to = "auto"`` came to: counts as it, and is shown with the word.
+
+    So each message on ``strip.round_to`` names what the user wrote, whoever writes the message.
+    """
+
+    def __str__(self) -> str:
+        return f'"auto", which is {int(self)} here'
+
+
 def multiple_for(
     round_to: int | Literal["auto"],
     target: TargetSettings,
@@ -61,8 +66,9 @@ def multiple_for(
     """The multiple that ``round_to`` means on ``target``.
 
     Sources: vendors' words for the GPU, where nothing was measured here: tensor cores read 128 bits
-    at once, 8 channels of fp16 or 16 of int8. In fp32, 4 channels would do for TensorRT; 8 also
-    suits the same network in fp16. OpenVINO and PyTorch pad to vectors of AVX-512, as measured.
+    at once, 8 channels of fp16 or 16 of int8 or fp8. In fp32, 4 channels would do for TensorRT; 8
+    also suits the same network in fp16. OpenVINO and PyTorch pad to vectors of AVX-512, as
+    measured.
 
     Args:
         round_to: As in the settings.
@@ -80,7 +86,7 @@ def multiple_for(
         wide = torch_capability.startswith("AVX512")
         return Multiple(16 if wide else 8, f"vectors of {torch_capability} in PyTorch")
     if engine in GPU_ENGINES:
-        channels = 16 if precision == "int8" else 8
+        channels = 16 if precision in ("int8", "fp8") else 8
         return Multiple(channels, f"128 bits on tensor cores in {engine} {precision}, not measured")
     return Multiple(16, f"kernels of {engine} in {precision}")
 

@@ -8,11 +8,11 @@ from compressor.files import sha256, whole_file
 from compressor.tensorrt.graph import read_graph
 from compressor.tensorrt.load import Inspected, here, inspect_plan
 from compressor.tensorrt.messages import Messages, one_line
-from compressor.tensorrt.module import Kit, check_device
+from compressor.tensorrt.module import Flavour, Kit, check_device
 from compressor.tensorrt.precision import check_graph, check_plan, plan_precisions
 from compressor.tensorrt.profile import input_shapes
 from compressor.tensorrt.serialise import Order, serialise
-from compressor.tensorrt.settings import BuildSettings
+from compressor.tensorrt.settings import BuilderSettings, BuildSettings
 from compressor.tensorrt.sidecar import Sidecar, sidecar_path, write_sidecar
 from compressor.tensorrt.sparse import check_eligible
 
@@ -73,7 +73,7 @@ def plan_order(kit: Kit, onnx: Path, settings: BuildSettings) -> Order:
     Raises:
         ModelError, CheckError: See ``build_plan``.
     """
-    check_flavour(kit, settings)
+    check_flavour(kit.flavour, settings)
     graph = read_graph(onnx)
     check_profile(onnx, kit.flavour)
     shapes = input_shapes(graph, settings.batch)
@@ -84,22 +84,22 @@ def plan_order(kit: Kit, onnx: Path, settings: BuildSettings) -> Order:
     )
 
 
-def check_flavour(kit: Kit, settings: BuildSettings) -> None:
+def check_flavour(flavour: Flavour, settings: BuilderSettings) -> None:
     """Refuse a setting that the engine would pass over in silence.
 
     Raises:
         ModelError: Names it.
     """
-    if kit.flavour == "tensorrt" and settings.compute_capabilities:
+    if flavour == "tensorrt" and settings.compute_capabilities:
         raise ModelError(
             f"compute_capabilities is {', '.join(settings.compute_capabilities)}, and TensorRT "
             "builds for the GPU at hand. Leave it out, or build with tensorrt-rtx."
         )
-    if kit.flavour == "tensorrt-rtx":
+    if flavour == "tensorrt-rtx":
         check_untimed(settings)
 
 
-def check_untimed(settings: BuildSettings) -> None:
+def check_untimed(settings: BuilderSettings) -> None:
     """Refuse what TensorRT-RTX, which times nothing while it builds, would pass over.
 
     Raises:

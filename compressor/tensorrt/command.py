@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 from pydantic import ValidationError
 
+from compressor.either import given_options, refuse_options
 from compressor.overrides import near, set_value
+from compressor.tensorrt.settings import FREE_BATCH
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -15,8 +17,8 @@ if TYPE_CHECKING:
     from compressor.tensorrt.settings import BuildSettings
     from compressor.tensorrt.sidecar import Sidecar
 
-FREE_BATCH = (1, 8, 32)
-"""Smallest, best and largest batch of a file whose batch is free, where none is given."""
+BATCH_KEYS = ("min", "opt", "max")
+"""In the order of ``--batch``."""
 
 
 @click.command()
@@ -61,27 +63,97 @@ def build(
     # A number without axes has no batch.
     batches = [sizes[0] for sizes in read_graph(onnx).inputs.values() if sizes]
     is_free = not all(isinstance(size, int) for size in batches)
-    wanted = _numbers(batch) if batch is not None else FREE_BATCH if is_free else None
-    settings = _settings(wanted, overrides)
+    default = FREE_BATCH.model_dump() if is_free else None
+    settings = _settings(_sizes(batch) if batch is not None else default, overrides)
     plan = onnx.with_suffix(".plan") if out is None else out
     kit = open_kit("tensorrt-rtx" if engine == "tensorrt-rtx" else "tensorrt")
     sidecar = build_plan(kit, onnx, plan, settings)
     click.echo(sidecar.model_dump_json(indent=2) if as_json else as_text(plan, sidecar))
 
 
-def _numbers(text: str) -> tuple[int, ...]:
+HELP = (
+    "Of a file (model.onnx), build it into a TensorRT plan of its precision, and a sidecar that "
+    "says what it is."
+)
+OF_BOTH = {"--engine", "--out", "--set", "--json"}
+"""What is for recipes and files alike, though it may mean something else."""
+
+
+class BuildCommand(click.Command):
+    """Builds a file into a plan; of a recipe, does what ``of_recipes`` does."""
+
+    def __init__(self, of_recipes: click.Command) -> None:
+        of_files = {p.opts[0]: p for p in build.params if isinstance(p, click.Option)}
+        ours = [p for p in of_recipes.params if isinstance(p, click.Option)]
+        shared = [_of_either(p, of_files[p.opts[0]]) for p in ours if p.opts[0] in OF_BOTH]
+        super().__init__(
+            of_recipes.name,
+            params=[
+                click.Argument(["what"], metavar="RECIPE | ONNX"),
+                *shared,
+                *(p for p in ours if p.opts[0] not in OF_BOTH),
+                *(p for name, p in of_files.items() if name not in OF_BOTH),
+            ],
+            help=f"{of_recipes.help} {HELP}",
+        )
+        self._of_recipes = of_recipes
+
+    def invoke(self, ctx: click.Context) -> None:
+        """Build a file or run the recipe, by what the argument names."""
+        given = given_options(ctx, self.params) - {"what"}
+        what, batch = ctx.params.pop("what"), ctx.params.pop("batch")
+        if Path(what).suffix == ".onnx":
+            refuse_options(given - {p.opts[0] for p in build.params}, "recipes", ctx)
+            words = {name: ctx.params[name] for name in ("out", "overrides", "as_json")}
+            engine = _checked_engine(build, ctx, "file")
+            ctx.invoke(build, onnx=Path(what), batch=batch, engine=engine, **words)
+        else:
+            refuse_options(given & {"--batch"}, "files such as model.onnx", ctx)
+            ctx.params["recipe"] = what
+            ctx.params["engine"] = _checked_engine(self._of_recipes, ctx, "recipe")
+            self._of_recipes.invoke(ctx)
+
+
+def _of_either(of_recipes: click.Option, of_files: click.Option) -> click.Option:
+    """One option that takes what either of the two takes, and explains both."""
+    kinds = [option.type for option in (of_files, of_recipes)]
+    choices = [word for kind in kinds if isinstance(kind, click.Choice) for word in kind.choices]
+    return click.Option(
+        [*of_recipes.opts, of_recipes.name or ""],
+        type=click.Choice(choices) if choices else of_recipes.type,
+        multiple=of_recipes.multiple,
+        is_flag=of_recipes.is_flag,
+        metavar=of_recipes.metavar,
+        help=f"Of a recipe: {of_recipes.help} Of a file: {of_files.help}",
+    )
+
+
+def _checked_engine(command: click.Command, ctx: click.Context, kind: str) -> str | None:
+    """The engine that was given, if ``command`` knows it; its own default if none was."""
+    option = next(p for p in command.params if p.name == "engine")
+    engine: str | None = ctx.params["engine"]
+    assert isinstance(option.type, click.Choice), "an engine is one of a few"
+    if engine is not None and engine not in option.type.choices:
+        raise click.UsageError(
+            f"--engine {engine}: of a {kind}, give {' or '.join(option.type.choices)}.", ctx
+        )
+    default: str | None = option.default if isinstance(option.default, str) else None
+    return default if engine is None else engine
+
+
+def _sizes(text: str) -> dict[str, int]:
     words = text.split(",")
-    if len(words) != len(FREE_BATCH) or not all(word.strip().isdecimal() for word in words):
+    if len(words) != len(BATCH_KEYS) or not all(word.strip().isdecimal() for word in words):
         raise click.UsageError(f"--batch {text}: write three whole numbers, such as 1,8,32.")
-    return tuple(map(int, words))
+    return dict(zip(BATCH_KEYS, map(int, words), strict=True))
 
 
-def _settings(batch: Sequence[int] | None, overrides: Sequence[str]) -> "BuildSettings":
+def _settings(batch: dict[str, int] | None, overrides: Sequence[str]) -> "BuildSettings":
     from compressor.tensorrt.settings import BuildSettings
 
     values: dict[str, Any] = {}
     if batch is not None:
-        values["batch"] = dict(zip(("min", "opt", "max"), batch, strict=True))
+        values["batch"] = batch
     for override in overrides:
         if wrong := set_value(values, override, "gate.precision=fp16"):
             raise click.UsageError(wrong)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 
 from compressor.settings import Settings
 
@@ -45,6 +46,22 @@ class Stream(Protocol):
 
     def synchronize(self) -> None:
         """Return when all work of the stream is done."""
+        ...
+
+
+class Event(Protocol):
+    """A moment on a stream, which the GPU writes down when it gets there."""
+
+    def record(self, stream: Any) -> None:
+        """Let the stream write the moment down after all that was launched on it so far."""
+        ...
+
+    def synchronize(self) -> None:
+        """Return when the moment has been written down."""
+        ...
+
+    def elapsed_time(self, end_event: Any) -> float:
+        """Milliseconds from this moment to that of another event; both must be over."""
         ...
 
 
@@ -91,6 +108,18 @@ class Cuda(Protocol):
         """
         ...
 
+    def new_event(self) -> Event:
+        """An event that times can be taken between."""
+        ...
+
+    def pinned(self, like: Tensor) -> Tensor:
+        """An empty tensor as ``like`` in page-locked memory of the machine."""
+        ...
+
+    def uuid(self) -> str:
+        """The driver's own name of the current device, which is the same in every process."""
+        ...
+
 
 class TorchCuda:
     """CUDA through torch, on torch's current device."""
@@ -135,6 +164,19 @@ class TorchCuda:
         with torch.cuda.graph(graph, stream=stream):
             work()
         return graph
+
+    def new_event(self) -> Event:
+        """An event that times can be taken between; waiting for it is not left to an interrupt."""
+        event: Event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        return event
+
+    def pinned(self, like: Tensor) -> Tensor:
+        """An empty tensor as ``like`` in page-locked memory: only such is copied asynchronously."""
+        return torch.empty_like(like, device="cpu", pin_memory=True)
+
+    def uuid(self) -> str:
+        """The driver's own name of the current device, as NVML takes it."""
+        return f"GPU-{torch.cuda.get_device_properties(torch.cuda.current_device()).uuid}"
 
 
 def driver_version(file: Path = DRIVER_FILE) -> str | None:

@@ -11,27 +11,37 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-from onnx import TensorProto, numpy_helper, shape_inference
 
 from compressor.errors import ModelError
+from compressor.onnx_graph import (
+    PRODUCT_OPS,
+    Size,
+    attribute,
+    load_onnx,
+    makers_of,
+    onnx_module,
+    sizes,
+    source_of,
+    true_inputs,
+    type_name,
+)
 
 # Operator -> axis of the weight along which it sums; Gemm's follows from its attribute transB.
 CONTRACTED = {"Conv": 1, "Gemm": 0, "MatMul": -2, "ConvTranspose": 0}
 
-PRECISIONS: dict[int, str] = {
-    TensorProto.FLOAT: "fp32",
-    TensorProto.FLOAT16: "fp16",
-    TensorProto.BFLOAT16: "bf16",
-    TensorProto.INT8: "int8",
-    TensorProto.FLOAT8E4M3FN: "fp8",
-    TensorProto.INT4: "int4",
-    TensorProto.FLOAT4E2M1: "fp4",
-}
+KEEPS_SHAPE = frozenset({"DequantizeLinear", "Cast", "Identity"})
+"""Operators behind which a weight has the axes that it is stored with."""
 
-Size = int | str | None
-"""A size of an input: a number, the name of a free size, or ``None`` for one without a name."""
+PRECISIONS = {
+    "FLOAT": "fp32",
+    "FLOAT16": "fp16",
+    "BFLOAT16": "bf16",
+    "INT8": "int8",
+    "FLOAT8E4M3FN": "fp8",
+    "INT4": "int4",
+    "FLOAT4E2M1": "fp4",
+}
+"""ONNX's name of an element type -> ours."""
 
 
 @dataclass(frozen=True)
@@ -80,10 +90,9 @@ def read_graph(path: Path) -> OnnxGraph:
         ModelError: There is no such file, it is no ONNX, a part of it is missing, or it has no
             weights inside.
     """
-    proto = load(path)
+    proto = load_onnx(path)
     graph = proto.graph
-    weights = {tensor.name for tensor in graph.initializer}
-    inputs = {value.name: sizes(value) for value in graph.input if value.name not in weights}
+    inputs = {value.name: sizes(value) for value in true_inputs(graph)}
     layers = tuple(read_layers(proto))
     for node in layer_nodes(graph):
         # A product of two inputs is a network of its own kind; a kernel that is an input is lost.
@@ -95,41 +104,18 @@ def read_graph(path: Path) -> OnnxGraph:
     return OnnxGraph(path, inputs, layers)
 
 
-def load(path: Path) -> Any:
-    """The file as a ``ModelProto``, data beside it included.
-
-    Raises:
-        ModelError: See ``read_graph``.
-    """
-    if not path.is_file():
-        raise ModelError(f"{path}: there is no such file. Export the network first.")
-    try:
-        proto = onnx.load(str(path))
-    except DecodeError as error:
-        raise ModelError(f"{path} is no ONNX file. Export the network again.") from error
-    except (onnx.checker.ValidationError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise ModelError(
-            f"{path}: a part that lies in a file of its own cannot be read ({reason}). "
-            "Copy the files together."
-        ) from error
-    if not proto.graph.node:
-        raise ModelError(f"{path}: the file holds no network. Export the network again.")
-    return proto
-
-
 def layer_nodes(graph: Any) -> Iterator[Any]:
     """Nodes that are convolutions or matrix products."""
-    return (node for node in graph.node if node.op_type in CONTRACTED)
+    return (node for node in graph.node if node.op_type in PRODUCT_OPS)
 
 
 def read_layers(proto: Any) -> Iterator[Layer]:
     """Layers of a network, in the order of its nodes."""
-    producers = {name: node for node in proto.graph.node for name in node.output}
+    producers = makers_of(proto.graph)
     arrays = {tensor.name: tensor for tensor in proto.graph.initializer}
-    types = element_types(proto)
+    types, to_array = element_types(proto), onnx_module().numpy_helper.to_array
     for node in layer_nodes(proto.graph):
-        stored = stored_weight(node.input[1], producers, arrays)
+        stored = arrays.get(source_of(node.input[1], producers, KEEPS_SHAPE))
         activation, weight = (quantised_type(name, producers, types) for name in node.input[:2])
         # Where only one of them is quantised, it is expanded before the product.
         is_float = activation is None or weight is None
@@ -138,21 +124,21 @@ def read_layers(proto: Any) -> Iterator[Layer]:
             name=label(node),
             operator=node.op_type,
             precision=precision_of(kind),
-            weight=None if stored is None else numpy_helper.to_array(stored),
+            weight=None if stored is None else to_array(stored),
             contracted=contracted_axis(node),
         )
 
 
 def precision_of(kind: int | None) -> str:
     """Our name of one of ONNX's element types; those of ONNX Runtime's own cannot be inferred."""
-    if kind in (None, TensorProto.UNDEFINED):
+    if not kind:  # ONNX's number for what is undefined is 0
         return "unknown"
-    return PRECISIONS.get(kind, f"type {kind}")
+    return PRECISIONS.get(type_name(kind), f"type {kind}")
 
 
 def element_types(proto: Any) -> dict[str, int]:
     """Element type of each tensor, as ONNX numbers them, where it can be inferred."""
-    graph = shape_inference.infer_shapes(proto).graph
+    graph = onnx_module().shape_inference.infer_shapes(proto).graph
     values = (*graph.value_info, *graph.input, *graph.output)
     types = {value.name: value.type.tensor_type.elem_type for value in values}
     return types | {tensor.name: tensor.data_type for tensor in graph.initializer}
@@ -166,13 +152,6 @@ def quantised_type(name: str, producers: dict[str, Any], types: dict[str, int]) 
     return types.get(node.input[0])
 
 
-def stored_weight(name: str, producers: dict[str, Any], arrays: dict[str, Any]) -> Any:
-    """The stored tensor behind ``name``, seen through what keeps its shape; ``None`` if none."""
-    while name in producers and producers[name].op_type in ("DequantizeLinear", "Cast", "Identity"):
-        name = producers[name].input[0]
-    return arrays.get(name)
-
-
 def contracted_axis(node: Any) -> int:
     """Axis of the weight over which the node sums."""
     if node.op_type == "Gemm" and attribute(node, "transB", 0):
@@ -180,19 +159,6 @@ def contracted_axis(node: Any) -> int:
     return CONTRACTED[node.op_type]
 
 
-def attribute(node: Any, name: str, default: int) -> int:
-    """An attribute that is a whole number."""
-    return next((entry.i for entry in node.attribute if entry.name == name), default)
-
-
 def label(node: Any) -> str:
     """What to call a node: its name, or that of what it makes."""
     return node.name or f"the {node.op_type} that makes {node.output[0]}"
-
-
-def sizes(value: Any) -> tuple[Size, ...]:
-    """Sizes of an input."""
-    return tuple(
-        entry.dim_value if entry.HasField("dim_value") else entry.dim_param or None
-        for entry in value.type.tensor_type.shape.dim
-    )

@@ -6,6 +6,7 @@ by their description.
 """
 
 import json
+import math
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +33,28 @@ PRODUCT = re.compile(r"conv|gemm|matmul|matrixmultiply|matrix_multiply|fully_?co
 REFORMAT = re.compile(r"reformat", re.I)
 SPARSE_TACTIC = re.compile(r"sparse|spgemm|_sp_", re.I)
 
+# In a layer's metadata, one after the other, control characters between them.
+NODE = re.compile(r"\[ONNX Layer: (.*?)\](?=[\x1e\x1f\s]|\[ONNX|$)")
+FUSED = " + "  # between the nodes that a layer is named after
+
+BITS = {
+    **{"fp32": 32, "int32": 32, "int64": 64, "fp16": 16, "bf16": 16},
+    **{"int8": 8, "fp8": 8, "bool": 8, "int4": 4, "fp4": 4},
+}
+
+
+@dataclass(frozen=True)
+class PlanTensor:
+    """What a layer reads or writes.
+
+    Attributes:
+        name: As the builder calls it.
+        num_bytes: Its size, what the format pads left out; ``None`` where that is not said.
+    """
+
+    name: str
+    num_bytes: int | None
+
 
 @dataclass(frozen=True)
 class PlanLayer:
@@ -43,6 +66,11 @@ class PlanLayer:
         is_product: Whether it holds a convolution or a matrix product.
         is_reformat: Whether it only changes a layout or a type.
         is_sparse: Whether its tactic is a sparse one.
+        kind: The engine's word for what it is; empty where there is none.
+        nodes: Names of the nodes of the file that it holds. Where the engine gives no metadata,
+            those that it is named after, some of which may be none.
+        inputs: What it reads, weights left out.
+        outputs: What it writes.
     """
 
     name: str
@@ -50,6 +78,10 @@ class PlanLayer:
     is_product: bool
     is_reformat: bool
     is_sparse: bool
+    kind: str
+    nodes: tuple[str, ...]
+    inputs: tuple[PlanTensor, ...]
+    outputs: tuple[PlanTensor, ...]
 
 
 def read_layers(text: str, plan: str) -> tuple[PlanLayer, ...]:
@@ -88,13 +120,41 @@ def plan_layer(layer: dict[str, Any]) -> PlanLayer:
     # Metadata names the nodes of the file that a fused layer holds.
     words = " ".join([*kinds, tactic, str(layer.get("Metadata", ""))])
     is_reformat = any(REFORMAT.search(kind) for kind in kinds)
+    name = str(layer.get("Name", UNKNOWN))
     return PlanLayer(
-        name=str(layer.get("Name", UNKNOWN)),
+        name=name,
         precision=layer_precision(layer),
         is_product=bool(PRODUCT.search(words)) and not is_reformat,
         is_reformat=is_reformat,
         is_sparse=bool(SPARSE_TACTIC.search(tactic)),
+        kind=kinds[0],
+        nodes=held_nodes(name, str(layer.get("Metadata", ""))),
+        inputs=plan_tensors(layer.get("Inputs")),
+        outputs=plan_tensors(layer.get("Outputs")),
     )
+
+
+def held_nodes(name: str, metadata: str) -> tuple[str, ...]:
+    """Names of the nodes of the file that a layer holds, each once, in the engine's order."""
+    return tuple(dict.fromkeys(NODE.findall(metadata) or name.split(FUSED)))
+
+
+def plan_tensors(tensors: Any) -> tuple[PlanTensor, ...]:
+    """Inputs or outputs of a layer; empty where they are not given in detail."""
+    described = [tensor for tensor in tensors or [] if isinstance(tensor, dict)]
+    return tuple(
+        PlanTensor(str(tensor.get("Name", UNKNOWN)), tensor_bytes(tensor)) for tensor in described
+    )
+
+
+def tensor_bytes(tensor: dict[str, Any]) -> int | None:
+    """Size of a tensor; ``None`` where a size is free or its type is unknown."""
+    dims, bits = tensor.get("Dimensions"), BITS.get(tensor_type(tensor))
+    if bits is None or not isinstance(dims, list):
+        return None
+    if not all(isinstance(size, int) and size >= 0 for size in dims):
+        return None
+    return -(-math.prod(dims) * bits // 8)
 
 
 def layer_precision(layer: dict[str, Any]) -> str:

@@ -43,12 +43,14 @@ METHODS: dict[str, dict[str, tuple[str, ...]]] = {
         "create_execution_context": (),
     },
     "EngineInspector": {"get_engine_information": ("format",)},
+    "IProfiler": {"__init__": (), "report_layer_time": ("layer_name", "ms")},
     "IExecutionContext": {
         "set_input_shape": ("name", "shape"),
         "infer_shapes": (),
         "get_tensor_shape": ("name",),
         "set_tensor_address": ("name", "memory"),
         "execute_async_v3": ("stream_handle",),
+        "report_to_profiler": (),
     },
 }
 """Class -> method -> names of the arguments that are given, in order."""
@@ -63,6 +65,8 @@ PROPERTIES: dict[str, tuple[str, ...]] = {
     ),
     "Runtime": ("engine_host_code_allowed",),
     "ICudaEngine": ("num_io_tensors",),
+    "EngineInspector": ("execution_context",),
+    "IExecutionContext": ("profiler", "enqueue_emits_profile"),
 }
 """Class -> properties."""
 

@@ -1,7 +1,8 @@
 """Sizes of the inputs that a plan takes, from the file's own sizes and the batch range."""
 
 from compressor.errors import ModelError
-from compressor.tensorrt.graph import OnnxGraph, Size
+from compressor.onnx_graph import Size
+from compressor.tensorrt.graph import OnnxGraph
 from compressor.tensorrt.settings import BatchRange
 from compressor.tensorrt.sidecar import Shapes
 

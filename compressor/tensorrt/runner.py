@@ -6,7 +6,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from compressor.errors import ModelError
-from compressor.tensorrt.cuda import Graph
+from compressor.tensorrt.cuda import Event, Graph, Stream
 from compressor.tensorrt.load import load_plan
 from compressor.tensorrt.module import Kit
 from compressor.tensorrt.session import Session
@@ -65,6 +65,11 @@ class TensorRTRunner:
         if self._asked == "graph":
             self._capture(session)
 
+    def launch_by(self, launch: Launch) -> None:
+        """Ask for another way of launching; to be said before the first ``prepare``."""
+        assert self._open().buffers is None, "launch_by comes before prepare"
+        self._asked = launch
+
     def _run_once(self, session: Session) -> None:
         """Launch a run on the stream and wait for it."""
         try:
@@ -85,6 +90,23 @@ class TensorRTRunner:
             self._run_once(session)
             return
         self.launched = "graph"
+
+    @property
+    def stream(self) -> Stream:
+        """The stream on which runs and copies are launched, the runner's own."""
+        return self._open().stream
+
+    def new_event(self) -> Event:
+        """An event of the plan's device that times can be taken between."""
+        return self._kit.cuda.new_event()
+
+    def copy_in(self) -> None:
+        """Launch a copy of the prepared batch from page-locked memory on ``stream``."""
+        self._open().copy_in()
+
+    def copy_out(self) -> None:
+        """Launch a copy of all outputs to page-locked memory on ``stream``."""
+        self._open().copy_out()
 
     def launch(self) -> None:
         """Launch one run on ``stream``; returns before it is done. For timing by CUDA events."""
@@ -111,7 +133,12 @@ class TensorRTRunner:
 
     def facts(self) -> dict[str, Any]:
         """How runs are launched since the last ``prepare``, and why not as asked; plain JSON."""
-        return {"launched": self.launched, "fallback": self.fallback}
+        return {
+            "asked": self._asked,
+            "launched": self.launched,
+            "fallback": self.fallback,
+            "engine_version": self._kit.version,
+        }
 
     def close(self) -> None:
         """Give back graph, buffers and engine; a second time does nothing."""

@@ -20,7 +20,7 @@ PROFILE = 0  # the builder adds one profile
 
 @dataclass(frozen=True)
 class Buffers:
-    """Tensors of one shape of input, whose addresses the engine holds.
+    """Tensors of one shape of input: those whose addresses the engine holds, or their like.
 
     Attributes:
         images: The input; shape ``(batch, *image_shape)``.
@@ -56,6 +56,7 @@ class Session:
         self.input_name = inputs[0]
         self.output_names = self._names(kit.trt.TensorIOMode.OUTPUT)
         self.buffers: Buffers | None = None
+        self._host: Buffers | None = None
 
     def _names(self, mode: Any) -> list[str]:
         """Inputs or outputs, in the plan's order."""
@@ -75,7 +76,7 @@ class Session:
         self._check_range(shape)
         # What the old buffers' addresses are still used for must end before they are freed.
         self.stream.synchronize()
-        self.buffers = None
+        self.buffers = self._host = None
         if not self._context.set_input_shape(self.input_name, shape):
             raise ModelError(f"{self._name} does not take inputs of {list(shape)}. Build it so.")
         if missing := self._context.infer_shapes():
@@ -142,6 +143,31 @@ class Session:
         with self._kit.cuda.on(self.stream):
             images.copy_(batch)
         self.stream.synchronize()
+        self._host = None
+
+    def copy_in(self) -> None:
+        """Launch a copy of the batch from page-locked memory; returns before it is done."""
+        device, host = self._both_sides()
+        with self._kit.cuda.on(self.stream):
+            device.images.copy_(host.images, non_blocking=True)
+
+    def copy_out(self) -> None:
+        """Launch a copy of all outputs to page-locked memory; returns before it is done."""
+        device, host = self._both_sides()
+        with self._kit.cuda.on(self.stream):
+            for name, output in device.outputs.items():
+                host.outputs[name].copy_(output, non_blocking=True)
+
+    def _both_sides(self) -> tuple[Buffers, Buffers]:
+        """The buffers on the GPU and their like on the machine, made when first asked for."""
+        assert self.buffers is not None, "reshape comes before copies"
+        if self._host is None:
+            pinned = self._kit.cuda.pinned
+            outputs = {name: pinned(output) for name, output in self.buffers.outputs.items()}
+            self._host = Buffers(pinned(self.buffers.images), outputs)
+            # The batch itself, so that copying it in changes nothing.
+            self._host.images.copy_(self.buffers.images)
+        return self.buffers, self._host
 
     def enqueue(self) -> None:
         """Launch one run on the stream; returns before it is done.
@@ -157,7 +183,7 @@ class Session:
         """Wait for the stream, then drop context, buffers and engine, in this order."""
         self.stream.synchronize()
         del self._context
-        self.buffers = None
+        self.buffers = self._host = None
         del self._engine, self._plan
 
 

@@ -32,6 +32,10 @@ class BatchRange(Settings):
         return self
 
 
+FREE_BATCH = BatchRange(min=1, opt=8, max=32)
+"""Of a file whose batch is free, where none is given."""
+
+
 class PrecisionGate(Settings):
     """What the layers must run at."""
 
@@ -41,11 +45,9 @@ class PrecisionGate(Settings):
     """Least share of the convolutions and matrix products that run at it, in [0, 1]."""
 
 
-class BuildSettings(Settings):
-    """How a plan is built. Precision is no setting: it stands in the ONNX file."""
+class BuilderSettings(Settings):
+    """How plans are built, whatever their precision and batch sizes."""
 
-    batch: BatchRange | None = None
-    """Batch sizes of a file whose batch is free; ``None`` for a file with a fixed batch."""
     workspace_bytes: int | None = Field(default=None, ge=MIB)
     """Most scratch memory that a layer may use, in bytes; ``None`` is all of the GPU's."""
     optimization_level: int = Field(default=3, ge=0, le=5)
@@ -66,7 +68,15 @@ class BuildSettings(Settings):
     """Build for other GPUs than this one, at the price of speed."""
     refit: bool = False
     """Let the weights be replaced later."""
-    compute_capabilities: tuple[ComputeCapability, ...] = ()
+    # Strictness would refuse the lists that TOML and JSON have in place of tuples.
+    compute_capabilities: tuple[ComputeCapability, ...] = Field(default=(), strict=False)
     """GPUs to build for, for TensorRT-RTX alone; empty is its default, Ampere and later."""
+
+
+class BuildSettings(BuilderSettings):
+    """How one plan is built. Precision is no setting: it stands in the ONNX file."""
+
+    batch: BatchRange | None = None
+    """Batch sizes of a file whose batch is free; ``None`` for a file with a fixed batch."""
     gate: PrecisionGate | None = None
     """Refuse a file or a plan with fewer layers at this precision; ``None`` is no gate."""

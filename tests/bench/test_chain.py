@@ -1,16 +1,20 @@
+import dataclasses
 import io
 
 import onnx
 import pytest
 
 from compressor.bench import chain
-from compressor.bench.chain import REFERENCE, bench_chain
+from compressor.bench.chain import REFERENCE, bench_chain, subject_of, why_not_timed
+from compressor.bench.engines import RUNNERS
 from compressor.bench.stopwatch import RealtimeStopwatch
+from compressor.bench.subjects import FILE_ENGINES, Subject
 from compressor.bench.timer import BenchSettings
 from compressor.console import Console
 from compressor.file_profile import FileProfile, note_profile_
 
 QUICK = BenchSettings(batch_sizes=(1, 2), rounds=3, warmup_rounds=1, warmup_seconds=0)
+ONCE = QUICK.model_copy(update={"batch_sizes": (1,)})
 QUIET = Console(quiet=True)
 
 
@@ -44,6 +48,55 @@ def test_a_file_for_a_gpu_is_named_and_not_timed(side, noted):
     record = bench_chain(side, side, [noted("int8-tensorrt", "tensorrt")], QUICK, QUIET)
     assert record["unmeasured"] == ["model.int8-tensorrt.onnx"]
     assert len(record["latency"]["1"]) == 3
+
+
+def test_why_a_file_is_not_timed_is_told(side, noted):
+    stream = io.StringIO()
+    files = [noted("int8-tensorrt", "tensorrt")]
+    bench_chain(side, side, files, QUICK, Console(stream=stream))
+    told = " ".join(stream.getvalue().split())
+    assert "model.int8-tensorrt.onnx is not timed: tensorrt runs plans, and none was built" in told
+
+
+def test_a_subject_runs_on_its_engine_and_under_its_name(side, noted):
+    pytest.importorskip("openvino", reason="an extra that is not installed")
+    subject = Subject("slim again", "openvino", noted("fp32", "onnxruntime", "openvino"))
+    record = bench_chain(side, side, [subject], ONCE, QUIET)
+    assert list(record["latency"]["1"])[-1] == "slim again"
+    assert record["unmeasured"] == []
+
+
+@pytest.fixture
+def plan(make_plan):
+    return Subject("slim fp16, tensorrt", "tensorrt", make_plan("tensorrt"))
+
+
+def test_a_plan_is_timed_where_there_is_a_gpu(side, plan, monkeypatch):
+    monkeypatch.setattr(chain.torch.cuda, "is_available", lambda: True)
+    opened = dataclasses.replace(
+        FILE_ENGINES["tensorrt"], open=lambda _path, threads: RUNNERS["torch"](side, threads)
+    )
+    monkeypatch.setitem(FILE_ENGINES, "tensorrt", opened)
+    record = bench_chain(side, side, [plan], ONCE, QUIET)
+    assert list(record["latency"]["1"])[-1] == "slim fp16, tensorrt"
+
+
+@pytest.mark.parametrize(
+    ("gpu", "clock", "why"),
+    [(False, "wall", "this machine has none"), (True, "process", "counts the CPU's time alone")],
+)
+def test_a_plan_is_not_timed_without_a_gpu_or_by_the_clock_of_the_cpu(
+    plan, monkeypatch, gpu, clock, why
+):
+    monkeypatch.setattr(chain.torch.cuda, "is_available", lambda: gpu)
+    assert why in why_not_timed(plan, ONCE.model_copy(update={"clock": clock}))
+
+
+@pytest.mark.parametrize(("has_it", "why"), [(True, None), (False, "no bfloat16")])
+def test_a_bfloat16_file_is_timed_in_bfloat16_or_not_at_all(noted, monkeypatch, has_it, why):
+    monkeypatch.setattr(chain, "computes_bf16", lambda: has_it)
+    told = why_not_timed(subject_of(noted("bf16", "openvino", "tensorrt")), ONCE)
+    assert told is None if why is None else why in told
 
 
 def test_progress_is_told_for_each_batch_size(side):

@@ -63,6 +63,8 @@ def test_a_recipe_goes_to_the_pipeline_with_its_options(invoke, ran):
         (("digits", "fashion"), "2 recipes were given, digits, fashion: give one"),
         (("a.onnx", "--clock", "process", "--threads", "2"), "give --threads 1"),
         (("a.onnx", "--rounds", "1"), "--rounds"),
+        (("a.onnx", "--cuda-graph", "maybe"), "--cuda-graph"),
+        (("digits", "--cuda-graph", "both"), "--cuda-graph can only be given for files"),
         ((), "Missing argument"),
     ],
 )
@@ -85,3 +87,17 @@ def test_every_option_of_files_says_so():
     command = BenchCommand(click.Command("bench", help="x"))
 
     assert all("files" in (o.help or "") for o in command.params if isinstance(o, click.Option))
+
+
+@pytest.mark.parametrize("words", [("--clock", "cuda-events"), ("--cuda-graph", "both")])
+def test_what_is_for_a_gpu_is_refused_for_files_on_the_cpu_in_one_line(invoke, onnx_path, words):
+    result = invoke(str(onnx_path), *words)
+
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert "runs on the CPU" in result.stderr
+
+
+def test_the_help_has_an_example_for_a_gpu(invoke):
+    result = invoke("--help")
+
+    assert "bench dense.plan slim.plan --clock cuda-events --cuda-graph both" in result.stdout

@@ -36,9 +36,18 @@ def test_small_features_with_channels_first_are_taken(make_file, size):
     assert onnx_image_shape(make_file(["batch", 64, size, size])) == (64, size, size)
 
 
-def test_a_file_that_the_machine_cannot_read_is_not_called_broken(tmp_path):
-    with pytest.raises(FileNotFoundError):
+def refuse(*_words, **_options):
+    raise PermissionError("not yours")
+
+
+def test_a_file_that_the_machine_cannot_read_is_not_called_broken(tmp_path, monkeypatch):
+    with pytest.raises(ModelError, match=r"gone\.onnx: there is no such file"):
         onnx_image_shape(tmp_path / "gone.onnx")
+
+    (tmp_path / "closed.onnx").touch(mode=0o000)
+    monkeypatch.setattr(onnx, "load", refuse)
+    with pytest.raises(PermissionError):
+        onnx_image_shape(tmp_path / "closed.onnx")
 
 
 def test_a_weight_that_is_listed_among_the_inputs_is_no_input(make_file):

@@ -1,11 +1,15 @@
 """Layers measured at a few widths: real engines, small layers, and no claim about speed."""
 
+import contextlib
+import sys
+
 import numpy as np
 import onnx
 import pytest
 import torch
 from torch.nn import functional
 
+from compressor.bench import staircase
 from compressor.bench.engines import RUNNERS
 from compressor.bench.staircase import (
     COPIES,
@@ -21,7 +25,7 @@ from compressor.bench.staircase import (
 )
 from compressor.bench.staircase_graphs import batch_of, side_of
 from compressor.bench.staircase_store import Store, cache_folder, machine
-from compressor.errors import BudgetError, RunError
+from compressor.errors import BudgetError, MissingExtra, RunError
 from compressor.files import read_json
 from compressor.strip.layer_shapes import LayerShape
 from compressor.strip.target import TargetSettings
@@ -74,6 +78,12 @@ def test_widths_are_whole_blocks_and_groups_up_to_the_dense(shape, block, varies
     assert widths_of(shape, block, varies) == expected
 
 
+def make(side, batch):
+    runner = RUNNERS["onnxruntime"](side, 1)
+    runner.prepare(batch)
+    return runner
+
+
 class Steps:
     """A clock that goes on by one second each time it is read."""
 
@@ -87,7 +97,7 @@ class Steps:
 
 def test_every_layer_gets_as_many_runs():
     clock = Steps()
-    times = measure([GROUPED, VECTORS], TargetSettings(), clock)
+    times = measure([GROUPED, VECTORS], TargetSettings(), clock, make)
     assert clock.now == 2 * 2 * 2 * MAX_TURNS * TURN
     # One run takes 1000 ms by this clock, several copies no longer: what is left is the least.
     assert times == [1000 / COPIES / 10] * 2
@@ -101,19 +111,25 @@ def store(tmp_path):
 def test_grids_hold_a_time_for_each_width_and_are_measured_once(store):
     told = []
     layers = {PLAIN: (True, True), VECTORS: (False, True)}
-    first = measure_grids(layers, 8, TargetSettings(), store, told.append)
+    first = measure_grids(layers, 8, TargetSettings(), store, make, told.append)
     grid = first[PLAIN]
     assert grid.ms.shape == (len(grid.outs), len(grid.intos)) == (4, 2)
     assert (grid.ms > 0).all()
     assert (grid.block, first[VECTORS].block) == (8, 1)
     assert told == [PLAIN.name, VECTORS.name]
-    again = measure_grids(layers, 8, TargetSettings(), Store(store._path, store._key))
+    known = Store(store._path, store._key)
+    again = measure_grids(layers, 8, TargetSettings(), known, lambda *_: pytest.fail("measured"))
     assert all(np.array_equal(again[shape].ms, first[shape].ms) for shape in layers)
 
 
 def test_what_another_engine_or_machine_took_is_not_read(store):
     store.add({"a": 1.0})
-    for other in ({"engine": "torch"}, {"num_threads": 2}, {"batch_size": 8}):
+    for other in (
+        {"engine": "torch"},
+        {"num_threads": 2},
+        {"batch_size": 8},
+        {"precision": "int8"},
+    ):
         assert Store(store._path, machine(TargetSettings(**other), None)).times == {}
     assert Store(store._path, machine(TargetSettings(), "a GPU")).times == {}
     assert Store(store._path, store._key).times == {"a": 1.0}
@@ -160,14 +176,46 @@ def test_an_engine_for_gpus_is_refused_without_one(engine):
         check_measurable(TargetSettings(engine=engine))
 
 
-def test_a_precision_that_no_layer_is_measured_in_is_refused():
-    with pytest.raises(BudgetError, match="^target.precision = int8 cannot be measured"):
-        check_measurable(TargetSettings(precision="int8"))
+@pytest.mark.parametrize(
+    ("engine", "precision", "why"),
+    [
+        ("onnxruntime", "fp16", "ONNX Runtime computes fp16 in float32 on a CPU"),
+        ("onnxruntime", "bf16", "has no bf16 or fp8 layers there. Take fp32 or int8"),
+        ("openvino", "fp16", "OpenVINO computes fp16 in float32 on a CPU as it is set here"),
+        ("torch", "int8", "networks are run in PyTorch as they are, in float32. Take fp32, or"),
+    ],
+)
+def test_a_precision_that_an_engine_does_not_compute_in_is_refused(engine, precision, why):
+    with pytest.raises(BudgetError) as error:
+        check_measurable(TargetSettings(engine=engine, precision=precision))
+    told = str(error.value)
+    assert told.startswith(f"target.precision = {precision} cannot be measured with {engine}: ")
+    assert why in told
 
 
-@pytest.mark.parametrize("engine", ["onnxruntime", "torch"])
-def test_engines_that_run_here_are_taken(engine):
-    check_measurable(TargetSettings(engine=engine))
+@pytest.mark.parametrize(
+    ("engine", "precision"),
+    [*(("onnxruntime", p) for p in ("fp32", "int8")), ("openvino", "int8"), ("torch", "fp32")],
+)
+def test_engines_that_run_here_are_taken(engine, precision):
+    pytest.importorskip(engine, reason="an extra that is not installed")
+    check_measurable(TargetSettings(engine=engine, precision=precision))
+
+
+def test_an_engine_that_is_not_installed_is_missed(monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(MissingExtra, match="python -m pip install openvino"):
+        check_measurable(TargetSettings(engine="openvino"))
+
+
+@pytest.mark.parametrize("has_it", [True, False])
+def test_bfloat16_is_taken_where_the_processor_has_it(has_it, monkeypatch):
+    pytest.importorskip("openvino", reason="an extra that is not installed")
+    monkeypatch.setattr(staircase, "computes_bf16", lambda: has_it)
+    target = TargetSettings(engine="openvino", precision="bf16")
+    refusal = pytest.raises(BudgetError, match="which has no bfloat16")
+    with contextlib.nullcontext() if has_it else refusal:
+        check_measurable(target)
 
 
 @pytest.mark.parametrize(("threads", "clock"), [(1, "process"), (2, "wall")])

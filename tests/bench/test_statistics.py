@@ -1,6 +1,6 @@
 import pytest
 
-from compressor.bench.statistics import figures, throughput, variation
+from compressor.bench.statistics import figures, throughput, transfer_figures, variation
 
 
 def test_variation_is_the_deviation_of_all_samples_over_their_mean():
@@ -19,3 +19,14 @@ def test_a_series_is_stable_up_to_two_and_a_half_per_cent(slow_ms, stable):
 
 def test_a_p99_of_few_samples_is_marked():
     assert figures([1.0, 2.0], batch_size=1)["latency_ms"]["p99_reliable"] is False
+
+
+def test_copies_have_latencies_of_their_own_and_only_means_are_added():
+    found = transfer_figures({"h2d": [1.0, 3.0], "d2h": [0.5, 0.5]}, compute_ms=[10.0, 20.0])
+
+    assert (found["h2d"]["p50"], found["d2h"]["mean"]) == (1.0, 0.5)
+    assert found["latency_mean"] == pytest.approx(2.0 + 0.5 + 15.0)
+
+
+def test_without_copies_there_are_no_figures_of_them():
+    assert transfer_figures({}, [1.0]) is None

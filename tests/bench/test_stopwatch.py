@@ -51,12 +51,11 @@ class FakeScheduler:
         self.policies[thread] = policy, priority
 
 
-def test_a_run_takes_as_long_as_its_clock_says(clock):
-    def run():
-        clock.now += 0.0125
+def test_a_run_takes_as_long_as_its_clock_says(clock, fake):
+    runner = fake("net", 12.5)
 
-    assert ClockStopwatch("wall", clock, "time").time_ms(run) == pytest.approx(12.5)
-    assert RealtimeStopwatch(clock, None).time_ms(run) == pytest.approx(12.5)
+    assert ClockStopwatch("wall", clock, "time").time_ms(runner) == pytest.approx(12.5)
+    assert RealtimeStopwatch(clock, None).time_ms(runner) == pytest.approx(12.5)
 
 
 def test_every_thread_has_the_priority_inside_a_round_and_its_own_afterwards(clock):

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from compressor.doctor.advice import RunFacts
-from compressor.doctor.layers import Layer
+from compressor.doctor.layer_times import LayerTime
+from compressor.doctor.onnxruntime_times import OVERHEAD_US
 from compressor.export.onnx import ExportSettings, export_onnx
 from compressor.files import write_json
 
@@ -86,7 +87,7 @@ def facts(run) -> RunFacts:
 def make_layer():
     """Make a 3x3 convolution of 64 to 64 channels in 100 us unless told otherwise."""
 
-    def make(**changes) -> Layer:
+    def make(**changes) -> LayerTime:
         fields = {
             "name": "block.conv1",
             "us": 100.0,
@@ -98,6 +99,7 @@ def make_layer():
             "in_channels": 64,
             "out_channels": 64,
         }
-        return Layer(**{**fields, **changes})
+        fields |= changes
+        return LayerTime(fixed_us=OVERHEAD_US * fields["num_kernels"], **fields)
 
     return make

@@ -1,6 +1,6 @@
 import pytest
 
-from compressor.doctor.advice import Case, Coupling, RunFacts, advise
+from compressor.doctor.advice import Case, RunFacts, SharedWidth, advise
 from compressor.errors import RunError
 
 
@@ -59,7 +59,7 @@ def test_padding_that_costs_little_is_still_named(advice):
     ],
 )
 def test_the_one_budget_that_a_recipe_takes_is_named(make_layer, budget, change):
-    facts = RunFacts((Coupling("stem", 8, 8, frozenset({"stem"})),), {}, budget)
+    facts = RunFacts((SharedWidth("stem", 8, 8, frozenset({"stem"})),), {}, budget)
     layer = make_layer(name="stem")
 
     told = advise(Case(layer, layer, "compute", 1.0, 16, facts))

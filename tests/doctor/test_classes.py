@@ -1,6 +1,7 @@
 import pytest
 
-from compressor.doctor.classes import OVERHEAD_US, Rates, class_of, odd_channels
+from compressor.doctor.classes import Rates, class_of, odd_channels
+from compressor.doctor.onnxruntime_times import OVERHEAD_US
 
 BLOCK = 16
 RATES = Rates(macs_per_us=100_000, bytes_per_us=10_000)  # ten MACs for each byte

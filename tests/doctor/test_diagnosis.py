@@ -8,12 +8,16 @@ from click.testing import CliRunner
 from compressor.bench.blocks import onnxruntime_block
 from compressor.cli import Commands
 from compressor.doctor.command import doctor
-from compressor.doctor.diagnosis import DoctorSettings, diagnose, examine
+from compressor.doctor.diagnosis import diagnose, examine
+from compressor.doctor.settings import DoctorSettings
 from compressor.doctor.text import ROWS, as_text
 from compressor.errors import ModelError, RunError
 
 QUICK = DoctorSettings(runs=2)
-METHOD = {"engine": "onnxruntime", "block": 16, "batch_size": 1, "num_threads": 1}
+METHOD = {
+    **{"engine": "onnxruntime", "block": 16, "batch_size": 1, "num_threads": 1},
+    **{"overhead_us": 8.0, "unmeasured": None},
+}
 
 
 @pytest.fixture

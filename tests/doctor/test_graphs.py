@@ -4,8 +4,8 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from compressor.doctor.graphs import NETWORK, SCOPES, Exported, owners, replaced, scope
-from compressor.doctor.profile import profile_files
+from compressor.doctor.graphs import NETWORK, Exported, owners, replaced
+from compressor.doctor.onnxruntime_times import profile_files
 
 IMAGES = np.ones((1, 3, 16, 16), np.float32)
 
@@ -54,8 +54,8 @@ def quantized():
 
 
 def test_every_kernel_of_a_network_belongs_to_the_module_that_made_it(networks):
-    exported = Exported(onnx.load(networks["slim"]).graph)
-    found = owners(exported, profile_files(networks, IMAGES, 1, 1)["slim"].optimized)
+    times = profile_files(networks, IMAGES, 1, 1)["slim"]
+    found = owners(times.exported, times.nodes, times.work)
 
     assert {"stem", "block.conv1", "block.conv2", "classifier"} <= set(found.values())
     assert set(found.values()) <= {
@@ -64,15 +64,14 @@ def test_every_kernel_of_a_network_belongs_to_the_module_that_made_it(networks):
 
 
 def test_a_change_of_layout_belongs_to_the_module_whose_result_it_changes(networks):
-    exported = Exported(onnx.load(networks["slim"]).graph)
-    graph = profile_files(networks, IMAGES, 1, 1)["slim"].optimized
-    reorders = [n for n in graph.node if n.op_type == "ReorderOutput"]
-    makers = {name: node for node in graph.node for name in node.output}
-    found = owners(exported, graph)
+    times = profile_files(networks, IMAGES, 1, 1)["slim"]
+    reorders = [n for n in times.nodes if n.op_type == "ReorderOutput"]
+    makers = {name: node for node in times.nodes for name in node.output}
+    found = owners(times.exported, times.nodes, times.work)
 
     for node in reorders:
         assert found[node.name] == found[makers[node.input[0]].name]
-        assert replaced(exported, graph)[node.name] == []
+        assert times.work[node.name] == []
 
 
 def test_an_activation_that_was_fused_is_part_of_its_convolution(tmp_path):
@@ -88,7 +87,7 @@ def test_an_activation_that_was_fused_is_part_of_its_convolution(tmp_path):
     assert "Relu" not in {node.op_type for node in graph.node}
     fused = next(names for names in replaced(exported, graph).values() if names)
     assert {node.name for node in fused} == {"conv", "relu"}
-    assert set(owners(exported, graph).values()) == {"layer"}
+    assert set(owners(exported, graph.node, replaced(exported, graph)).values()) == {"layer"}
 
 
 def test_an_integer_convolution_is_found_through_its_quantisers(quantized, tmp_path):
@@ -96,7 +95,7 @@ def test_an_integer_convolution_is_found_through_its_quantisers(quantized, tmp_p
     graph = optimized(quantized, tmp_path)
     integer = next(node for node in graph.node if node.op_type == "QLinearConv")
 
-    assert owners(exported, graph)[integer.name] == "layer.conv"
+    assert owners(exported, graph.node, replaced(exported, graph))[integer.name] == "layer.conv"
     assert "conv" in {node.name for node in replaced(exported, graph)[integer.name]}
 
 
@@ -105,23 +104,6 @@ def test_the_size_of_a_stored_weight_is_that_of_its_type(quantized):
     weight = exported.weight(exported.makers["c"])
 
     assert (weight.shape, weight.num_bytes) == ((16, 16, 1, 1), 256)
-
-
-@pytest.mark.parametrize(
-    ("note", "module"),
-    [
-        ("['', 'features', 'features.3', 'relu_2']", "features.3"),
-        ("['', 'relu']", ""),
-        ("['', '_empty_nn_module_stack_from_metadata_hook', 'permute']", ""),
-        ("not a list", ""),
-    ],
-)
-def test_the_scope_is_the_innermost_module_of_the_note(note, module):
-    node = helper.make_node("Relu", ["x"], ["y"])
-    entry = node.metadata_props.add()
-    entry.key, entry.value = SCOPES, note
-
-    assert scope(node) == module
 
 
 def test_what_no_module_does_is_the_networks_own():

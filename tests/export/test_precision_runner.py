@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from compressor.bench.onnxruntime_runner import OnnxRuntimeRunner
-from compressor.errors import ExportError, ModelError
+from compressor.errors import ModelError
 from compressor.export.precision_fp16 import write_fp16
 from compressor.export.precision_runner import AsWrittenRunner, measuring_runner
 from compressor.export.profiles import PROFILES
@@ -72,7 +72,7 @@ def test_a_float16_file_of_moderate_numbers_is_close_to_the_engine(exported, tmp
 def test_what_is_no_onnx_is_refused(tmp_path):
     (tmp_path / "broken.onnx").write_bytes(b"no protobuf at all")
 
-    with pytest.raises(ExportError, match=r"broken\.onnx is no readable ONNX"):
+    with pytest.raises(ModelError, match=r"broken\.onnx is not an ONNX file"):
         AsWrittenRunner(tmp_path / "broken.onnx", 1)
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from compressor.errors import DataError, ExportError
+from compressor.errors import DataError, ExportError, ModelError
 from compressor.export.quant_calibration import (
     CalibrationReader,
     QuantSettings,
@@ -76,8 +76,12 @@ def test_a_file_that_is_not_ours_is_refused(tmp_path, inputs):
 
 
 def test_what_is_no_file_is_refused(tmp_path):
-    with pytest.raises(ExportError, match=r"absent\.onnx is no readable ONNX file"):
+    with pytest.raises(ModelError, match=r"absent\.onnx: there is no such file"):
         input_of(tmp_path / "absent.onnx")
+
+    (tmp_path / "text.onnx").write_text("no network")
+    with pytest.raises(ModelError, match=r"text\.onnx is not an ONNX file"):
+        input_of(tmp_path / "text.onnx")
 
 
 @pytest.mark.parametrize("method", ["minmax", "entropy"])

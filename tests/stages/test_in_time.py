@@ -16,9 +16,10 @@ from compressor.export.onnx import ExportSettings
 from compressor.files import read_json
 from compressor.stages import in_time
 from compressor.stages.in_time import STORE_FILE, Measuring, Problem, say_in_time, solve_in_time
+from compressor.strip import latency
 from compressor.strip.budget import StripSettings
 from compressor.strip.cost import Cost
-from compressor.strip.target import TargetSettings
+from compressor.strip.target import OfAuto, TargetSettings
 from compressor.structure import Path
 
 IMAGE = (3, 24, 24)
@@ -95,6 +96,30 @@ def test_a_network_is_measured_and_all_of_it_recorded(around, tmp_path):
     assert any(name.startswith("conv 64->64 ") for name in known["ms"])
 
 
+@pytest.mark.parametrize(
+    ("engine", "precision", "told"),
+    [
+        ("openvino", "fp32", "dense and slim: the float32 network"),
+        ("onnxruntime", "int8", "dense and slim: an int8 file"),
+    ],
+)
+def test_the_network_and_its_layers_are_measured_as_the_target_runs_them(
+    around, tmp_path, monkeypatch, engine, precision, told
+):
+    pytest.importorskip(engine, reason="an extra that is not installed")
+    # One width of each layer, few runs and no correction: what is reached is not claimed.
+    monkeypatch.setattr(staircase, "SHARES", (1.0,))
+    monkeypatch.setattr(in_time, "ROUNDS", 3)
+    monkeypatch.setattr(latency, "MAX_CORRECTIONS", 0)
+    target = TargetSettings(engine=engine, precision=precision)
+    _, record = solve_in_time(task(keep_latency=0.9), replace(around, target=target))
+    assert record["method"]["networks"].startswith(told)
+    assert (record["target"]["engine"], record["target"]["precision"]) == (engine, precision)
+    (known,) = read_json(tmp_path / STORE_FILE).values()
+    assert (known["key"]["engine"], known["key"]["precision"]) == (engine, precision)
+    assert any(name.startswith("conv 64->64 ") for name in known["ms"])
+
+
 @pytest.mark.parametrize("factor", [0.6, 1.5])
 def test_what_the_prediction_misses_is_corrected(around, quick, factor):
     quick(factor)
@@ -127,6 +152,14 @@ def test_a_time_below_the_floors_is_refused_with_what_they_take(around, quick):
         solve_in_time(task(keep_latency=0.02), around)
     assert "take 2.84 ms, 0.142 of the dense network's 20 ms" in str(error.value)
     assert "lower strip.floor_share (0.1) or strip.round_to (16)." in str(error.value)
+
+
+def test_a_multiple_that_was_left_to_the_target_is_named_as_it_was_written(around, quick):
+    quick(2.0)
+    problem = task(keep_latency=0.02)
+    auto = problem.settings.model_copy(update={"round_to": OfAuto(16)})
+    with pytest.raises(BudgetError, match=r'strip.round_to \("auto", which is 16 here\)'):
+        solve_in_time(replace(problem, settings=auto), around)
 
 
 def test_floors_that_are_quicker_than_predicted_are_not_refused(around, quick):

@@ -1,8 +1,9 @@
+import sys
+
 import pytest
 
 from compressor.errors import BudgetError, MissingExtra
 from compressor.recipe import find_recipe, load_recipe
-from compressor.stages import ready
 from compressor.stages.ready import check_here
 
 
@@ -24,10 +25,14 @@ def test_a_target_that_cannot_be_timed_is_refused_before_training():
 
 
 def test_what_measures_a_file_must_be_installed_before_training(monkeypatch):
-    def missing(module, install):
-        raise MissingExtra(f"{module} cannot be imported. Install it: pip install {install}")
-
-    monkeypatch.setattr(ready, "import_engine", missing)
+    monkeypatch.setitem(sys.modules, "openvino", None)
     check_here(recipe('precision.profiles=["fp16"]'))
     with pytest.raises(MissingExtra, match="openvino"):
         check_here(recipe('precision.profiles=["bf16"]'))
+
+
+def test_what_times_the_networks_must_be_installed_before_training(monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    check_here(recipe('bench.engines=["torch"]', "target.engine=openvino"))
+    with pytest.raises(MissingExtra, match="python -m pip install openvino"):
+        check_here(recipe('bench.engines=["onnxruntime", "openvino"]'))

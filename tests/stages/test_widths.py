@@ -1,6 +1,8 @@
 """What is written and told of widths."""
 
 import io
+import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,10 +10,11 @@ import torch
 from compressor.console import Console
 from compressor.count import layer_macs
 from compressor.couplings.trace import trace
-from compressor.stages.widths import engine_multiple, say_alignment, width_entries
+from compressor.stages.widths import engine_multiple, multiple_of, say_alignment, width_entries
 from compressor.strip.alignment import Alignment
 from compressor.strip.budget import best_units
 from compressor.strip.cost import Cost
+from compressor.strip.settings import StripSettings
 from compressor.strip.target import TargetSettings
 
 
@@ -49,6 +52,22 @@ def test_every_coupling_has_its_channels_and_whether_they_suit(make_net):
         (6, 3, 3, False),
     ]
     assert all(0 < entry["share_of_macs"] < 1 for entry in entries)
+
+
+def asked(round_to):
+    context = SimpleNamespace(
+        recipe=SimpleNamespace(
+            strip=StripSettings(round_to=round_to), target=TargetSettings(engine="openvino")
+        )
+    )
+    return multiple_of(context)
+
+
+def test_a_number_for_auto_counts_as_it_and_is_shown_as_the_user_wrote_it():
+    found = asked("auto").channels
+    assert (found, json.dumps(found)) == (16, "16")
+    assert f"strip.round_to = {found}" == 'strip.round_to = "auto", which is 16 here'
+    assert f"{asked(16).channels}" == "16"
 
 
 def test_the_multiple_of_a_target_is_found_on_this_machine():

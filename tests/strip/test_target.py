@@ -38,6 +38,8 @@ def test_a_cpu_without_blocks_gets_a_common_multiple_and_is_told():
         ("tensorrt", "fp16", 8),
         ("tensorrt", "int8", 16),
         ("tensorrt-rtx", "int8", 16),
+        ("tensorrt", "fp8", 16),
+        ("openvino", "bf16", 16),
     ],
 )
 def test_other_targets_have_theirs_whatever_the_block_is(engine, precision, expected):

@@ -62,8 +62,20 @@ class FakeCuda:
     def current_stream(self):
         return FakeStream()
 
+    @contextlib.contextmanager
     def on(self, stream):
-        return contextlib.nullcontext()
+        self.log.append(f"on {stream.cuda_stream}")
+        yield
+
+    def new_event(self):
+        return object()
+
+    def pinned(self, like):
+        self.log.append("pinned")
+        return torch.empty_like(like)
+
+    def uuid(self):
+        return "GPU-1234"
 
     def capture(self, stream, work):
         if self.refusal is not None:
@@ -87,6 +99,7 @@ class Context:
     def __init__(self, engine, log):
         self.engine, self.log, self.shape, self.tensors = engine, log, None, {}
         self.takes_addresses = True
+        self.profiler, self.enqueue_emits_profile, self.times = None, True, [("layer", 0.25)]
 
     def set_input_shape(self, name, shape):
         self.shape = shape
@@ -108,6 +121,13 @@ class Context:
         assert set(self.tensors) == {"images", "logits"}
         self.log.append("execute")
         return self.engine.runs.pop(0) if self.engine.runs else True
+
+    def report_to_profiler(self):
+        if self.profiler is None:
+            return False
+        for layer, ms in self.times:
+            self.profiler.report_layer_time(layer, ms)
+        return True
 
 
 class Engine:
@@ -146,6 +166,11 @@ class ILogger:
         pass
 
 
+class IProfiler:
+    def __init__(self):
+        pass
+
+
 class Runtime:
     engine = None
     engine_host_code_allowed = False
@@ -168,6 +193,7 @@ def fake_module(engine):
     return SimpleNamespace(
         __version__="10.16.1.11",
         ILogger=ILogger,
+        IProfiler=IProfiler,
         Runtime=runtime,
         TensorIOMode=SimpleNamespace(INPUT=INPUT, OUTPUT=OUTPUT),
         LayerInformationFormat=SimpleNamespace(JSON=Named(name="JSON")),

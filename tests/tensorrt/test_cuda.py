@@ -1,4 +1,7 @@
+import inspect
+
 import pytest
+import torch
 
 from compressor.tensorrt.cuda import TorchCuda, driver_version
 
@@ -28,3 +31,18 @@ def test_a_gpu_is_called_by_name_and_capability():
 def test_only_streams_of_torch_are_worked_on():
     with pytest.raises(AssertionError, match="new_stream"):
         TorchCuda().on(object())
+
+
+@pytest.mark.parametrize(
+    ("function", "argument"),
+    [
+        (torch.cuda.Event.__new__, "enable_timing"),
+        (torch.cuda.Event.record, "stream"),
+        (torch.cuda.Event.elapsed_time, "end_event"),
+        (torch.cuda.Event.synchronize, "self"),
+        (torch.cuda.Stream.wait_stream, "stream"),
+        (torch.cuda.get_device_properties, "device"),
+    ],
+)
+def test_torch_has_what_is_used_of_its_events_and_streams(function, argument):
+    assert argument in inspect.signature(function).parameters

@@ -83,7 +83,7 @@ def test_a_file_without_weights_is_refused_with_the_weight(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(None, "no such file"), (b"\xff\xfftext", "no ONNX file"), (b"", "no network")],
+    [(None, "no such file"), (b"\xff\xfftext", "not an ONNX file"), (b"", "no network")],
 )
 def test_what_is_no_onnx_file_is_refused(tmp_path, content, said):
     path = tmp_path / "net.onnx"

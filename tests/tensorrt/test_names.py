@@ -24,6 +24,7 @@ OWNERS = {
     "engine": "ICudaEngine",
     "context": "IExecutionContext",
     "inspector": "EngineInspector",
+    "profiler": "IProfiler",
 }
 # Names that in these files hold another thing than the engine's object.
 OTHERWISE = {("runner.py", "engine")}
@@ -80,6 +81,7 @@ def test_members_that_are_looked_up_by_text_are_listed():
         (fakes.Context, "IExecutionContext"),
         (fakes.Engine, "ICudaEngine"),
         (fakes.Runtime, "Runtime"),
+        (fakes.IProfiler, "IProfiler"),
     ],
 )
 def test_a_fake_has_no_other_method_than_the_listed_ones(fake, owner):

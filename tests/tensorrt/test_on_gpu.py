@@ -4,9 +4,14 @@ import pytest
 import torch
 from torch import nn
 
+from compressor.bench.files import FilesSettings, bench_files
+from compressor.bench.nvml import open_gauge
+from compressor.bench.subjects import parse_subjects
+from compressor.console import Console
 from compressor.errors import ModelError
 from compressor.export.onnx import ExportSettings, export_onnx
 from compressor.tensorrt.build import build_plan
+from compressor.tensorrt.cuda import TorchCuda
 from compressor.tensorrt.module import check_device, open_kit
 from compressor.tensorrt.runner import TensorRTRunner
 from compressor.tensorrt.settings import BatchRange, BuildSettings, PrecisionGate
@@ -91,3 +96,37 @@ def test_a_plan_that_is_no_plan_is_refused_before_it_is_opened(kit, built, tmp_p
     sidecar_path(other).write_bytes(sidecar_path(plan).read_bytes())
     with pytest.raises(ModelError, match="not the plan that its sidecar"):
         TensorRTRunner(other, kit)
+
+
+def test_both_ways_of_launching_are_timed_by_events_with_transfers_apart(kit, built):
+    _, plan, _ = built
+    settings = FilesSettings(rounds=20, clock="cuda-events", cuda_graph="both")
+
+    record = bench_files(parse_subjects([str(plan)]), settings, Console(quiet=True))
+
+    for row, launched in zip(record["subjects"], ("graph", "stream"), strict=True):
+        assert row["runner"]["launched"] == launched, row["runner"]["fallback"]
+        assert row["latency_ms"]["min"] > 0
+        assert row["transfers_ms"]["h2d"]["min"] > 0
+        assert row["transfers_ms"]["d2h"]["min"] > 0
+        assert row["trtexec"]["figure"] == "GPU Compute Time"
+
+
+def test_copies_in_leave_the_output_as_it_is(kit, built):
+    _, plan, _ = built
+    runner = TensorRTRunner(plan, kit)
+    runner.prepare(torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)))
+    before = runner.run()
+    runner.copy_in()
+    assert torch.equal(runner.run(), before)
+    runner.close()
+
+
+def test_nvml_shows_the_device_that_torch_uses():
+    pytest.importorskip("pynvml", reason="nvidia-ml-py is not installed")
+    gauge, why_not = open_gauge(TorchCuda())
+    assert why_not is None
+    state = gauge.read()
+    gauge.close()
+    assert state.sm_mhz or gauge.refused["sm_mhz"]
+    assert state.reasons is not None or gauge.refused["reasons"]

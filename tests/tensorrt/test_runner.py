@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from compressor.bench.launches import ChoosesLaunch, Launches, TellsFacts
 from compressor.bench.runner import Runner
 from compressor.errors import ModelError
 from compressor.tensorrt.runner import TensorRTRunner
@@ -80,7 +81,12 @@ def test_a_new_shape_makes_new_buffers_and_a_new_graph(runner, cuda):
 def test_a_graph_is_captured_after_an_ordinary_run_has_ended(runner, cuda):
     runner.prepare(images(4))
     assert cuda.log[-4:] == ["execute", "synchronise", "execute", "capture"]
-    assert runner.facts() == {"launched": "graph", "fallback": None}
+    assert runner.facts() == {
+        "asked": "graph",
+        "launched": "graph",
+        "fallback": None,
+        "engine_version": "10.16.1.11",
+    }
 
 
 def test_the_stream_waits_for_what_made_the_batch_before_it_is_copied(runner, cuda):
@@ -92,7 +98,7 @@ def test_runs_replay_the_graph_and_wait_for_it(runner, cuda):
     runner.prepare(images(4))
     del cuda.log[:]
     runner.run()
-    assert cuda.log == ["replay", "execute", "synchronise"]
+    assert cuda.log == ["on 7", "replay", "execute", "synchronise"]
 
 
 def test_a_graph_that_is_not_asked_for_is_not_captured(plan, kit, engine, cuda):
@@ -107,7 +113,9 @@ def test_a_capture_that_fails_falls_back_and_says_why(runner, cuda):
     cuda.refusal = "operation not permitted when stream is capturing\nmore"
     runner.prepare(images(4))
     told = "no CUDA graph: operation not permitted when stream is capturing"
-    assert runner.facts() == {"launched": "stream", "fallback": told}
+    facts = runner.facts()
+    assert (facts["asked"], facts["launched"]) == ("graph", "stream")
+    assert facts["fallback"] == told
     assert torch.equal(runner.run(), sums(images(4)))
 
 
@@ -189,3 +197,49 @@ def test_close_waits_and_gives_everything_back_once(runner, cuda):
     runner.close()
     with pytest.raises(AssertionError, match="closed"):
         runner.run()
+
+
+def test_it_can_be_timed_by_events_on_its_own_stream(runner):
+    assert all(isinstance(runner, part) for part in (Launches, ChoosesLaunch, TellsFacts))
+    as_launches: Launches = runner
+    assert as_launches.stream is runner._session.stream
+
+
+def test_another_way_of_launching_is_taken_before_the_first_batch_and_not_after(runner, cuda):
+    runner.launch_by("stream")
+    runner.prepare(images(4))
+    assert "capture" not in cuda.log
+    assert (runner.facts()["asked"], runner.launched) == ("stream", "stream")
+    with pytest.raises(AssertionError, match="before prepare"):
+        runner.launch_by("graph")
+
+
+def test_a_batch_that_was_copied_in_gives_the_same_output_and_the_next_batch_its_own(runner):
+    runner.prepare(images(4))
+    runner.copy_in()
+    assert torch.equal(runner.run(), sums(images(4)))
+    runner.prepare(images(4, start=10.0))
+    runner.copy_in()
+    assert torch.equal(runner.run(), sums(images(4, start=10.0)))
+
+
+def test_copies_are_launched_on_the_runners_stream_and_not_waited_for(runner, cuda):
+    runner.prepare(images(4))
+    runner.copy_in()
+    del cuda.log[:]
+    runner.copy_in()
+    runner.copy_out()
+    assert cuda.log == ["on 7", "on 7"]
+
+
+def test_all_outputs_are_copied_out_to_page_locked_memory(runner, cuda):
+    runner.prepare(images(4))
+    runner.run()
+    runner.copy_out()
+    assert cuda.log.count("pinned") == 2  # the batch and the one output
+    assert torch.equal(runner._session._host.outputs["logits"], sums(images(4)))
+
+
+def test_copies_before_a_batch_are_our_own_mistake(runner):
+    with pytest.raises(AssertionError, match="before copies"):
+        runner.copy_in()

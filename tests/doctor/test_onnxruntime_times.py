@@ -6,8 +6,14 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from compressor.doctor import profile
-from compressor.doctor.profile import WARM_RUNS, Kernel, kernels_of, name_nodes_, profile_files
+from compressor.doctor import onnxruntime_times
+from compressor.doctor.kernels import Kernel
+from compressor.doctor.onnxruntime_times import (
+    WARM_RUNS,
+    kernels_of,
+    name_after_kernels_,
+    profile_files,
+)
 from compressor.errors import CheckError, MissingExtra
 
 IMAGES = np.ones((1, 3, 16, 16), np.float32)
@@ -53,7 +59,7 @@ def test_nodes_without_a_name_are_named_as_their_kernels_operator_by_operator():
     graph = onnx.helper.make_graph(nodes, "g", [], [])
     order = (("Relu_7", "Relu"), ("Mul_9", "Mul"), ("known", "Relu"), ("Relu_8", "Relu"))
 
-    name_nodes_(graph, [Kernel(name, op, 1.0, 0, 0) for name, op in order])
+    name_after_kernels_(graph, [Kernel(name, op, 1.0, 0, 0) for name, op in order])
 
     assert [node.name for node in graph.node] == ["Relu_7", "Mul_9", "known", "Relu_8"]
 
@@ -62,18 +68,18 @@ def test_a_real_profile_has_every_node_of_the_engines_graph_once(networks):
     profiles = profile_files(networks, IMAGES, num_threads=1, runs=2)
 
     for found in profiles.values():
-        assert [kernel.name for kernel in found.kernels] == [n.name for n in found.optimized.node]
+        assert [kernel.name for kernel in found.kernels] == [n.name for n in found.nodes]
         assert all(kernel.moved_bytes > 0 for kernel in found.kernels)
 
 
 def test_the_files_take_turns_and_who_is_first_changes(networks, monkeypatch):
-    real, order = profile._run, []
+    real, order = onnxruntime_times._run, []
 
     def spy(path, session, images):
         order.append(path.stem)
         real(path, session, images)
 
-    monkeypatch.setattr(profile, "_run", spy)
+    monkeypatch.setattr(onnxruntime_times, "_run", spy)
     profile_files(networks, IMAGES, num_threads=1, runs=1)
 
     assert order == ["dense", "slim", "slim", "dense", "dense", "slim"]

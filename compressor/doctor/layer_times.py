@@ -1,4 +1,4 @@
-"""Kernels gathered into layers, by the module they work for."""
+"""The times of kernels gathered into those of layers, by the module they work for."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compressor.bench.runner import import_engine
-from compressor.doctor.graphs import LAYOUT_OPS, Exported, Weight, main_node, owners, replaced
-from compressor.doctor.profile import Kernel, Profile
+from compressor.doctor.graphs import LAYOUT_OPS, Weight, main_node, owners
+from compressor.doctor.kernels import Kernel, KernelTimes
 from compressor.export.graph_count import node_macs
+from compressor.onnx_graph import attribute
 
 
 @dataclass(frozen=True)
-class Layer:
-    """What one module of a network costs, for one batch.
+class LayerTime:
+    """What one module of a network costs, for one batch: its time, and what it does in it.
 
     Attributes:
         name: Of the module.
@@ -23,6 +23,7 @@ class Layer:
         macs: Multiply-accumulates.
         moved_bytes: Read and written by its kernels, weights included.
         num_kernels: How many there are.
+        fixed_us: Microseconds up to which as many kernels of this engine are all fixed cost.
         op: The exported operator that holds its weight; None where it has none.
         in_channels: Of the layer that holds its weight; None where it has none.
         out_channels: The same.
@@ -34,6 +35,7 @@ class Layer:
     macs: int
     moved_bytes: int
     num_kernels: int
+    fixed_us: float
     op: str | None
     in_channels: int | None
     out_channels: int | None
@@ -44,60 +46,56 @@ class Layer:
         return self.macs / self.us if self.us else 0.0
 
 
-def layers_of(path: Path, profile: Profile, batch_size: int) -> dict[str, Layer]:
+def layer_times(path: Path, times: KernelTimes, batch_size: int) -> dict[str, LayerTime]:
     """Layers of the network in ``path``, by module name, in the order in which they first run.
 
     Args:
         path: The exported file.
-        profile: Of that file.
+        times: Of that file.
         batch_size: Images that it was profiled with.
 
     Raises:
         ExportError: Its MACs cannot be counted.
     """
-    exported = Exported(import_engine("onnx", "onnx").load(path).graph)
-    work, owner = replaced(exported, profile.optimized), owners(exported, profile.optimized)
-    macs = node_macs(path)
+    owner = owners(times.exported, times.nodes, times.work)
+    work = _Work(times, node_macs(path))
     groups: dict[str, list[Kernel]] = defaultdict(list)
-    for kernel in profile.kernels:
+    for kernel in times.kernels:
         groups[owner[kernel.name]].append(kernel)
-    return {
-        name: _layer(name, kernels, _Work(exported, work, macs), batch_size)
-        for name, kernels in groups.items()
-    }
+    return {name: _layer(name, kernels, work, batch_size) for name, kernels in groups.items()}
 
 
 @dataclass(frozen=True)
 class _Work:
     """The exported nodes behind each kernel, and the MACs of each by its first output."""
 
-    exported: Exported
-    nodes: Mapping[str, list[Any]]
+    times: KernelTimes
     macs: Mapping[str, int]
 
     def macs_of(self, kernel: Kernel) -> int:
-        return sum(self.macs.get(node.output[0], 0) for node in self.nodes[kernel.name])
+        return sum(self.macs.get(node.output[0], 0) for node in self.times.work[kernel.name])
 
     def weight_of(self, kernel: Kernel) -> tuple[Any, Weight] | None:
-        nodes = self.nodes[kernel.name]
+        nodes = self.times.work[kernel.name]
         if not nodes:
             return None
-        node = main_node(self.exported, nodes)
-        weight = self.exported.weight(node)
+        node = main_node(self.times.exported, nodes)
+        weight = self.times.exported.weight(node)
         return None if weight is None else (node, weight)
 
 
-def _layer(name: str, kernels: Sequence[Kernel], work: _Work, batch_size: int) -> Layer:
+def _layer(name: str, kernels: Sequence[Kernel], work: _Work, batch_size: int) -> LayerTime:
     heaviest = max(kernels, key=work.macs_of)
     weighted = work.weight_of(heaviest)
     in_channels, out_channels = (None, None) if weighted is None else channels(*weighted)
-    return Layer(
+    return LayerTime(
         name=name,
         us=sum(kernel.us for kernel in kernels),
         layout_us=sum(kernel.us for kernel in kernels if kernel.op in LAYOUT_OPS),
         macs=batch_size * sum(map(work.macs_of, kernels)),
         moved_bytes=sum(_moved_bytes(kernel, work.weight_of(kernel)) for kernel in kernels),
         num_kernels=len(kernels),
+        fixed_us=work.times.overhead_us * len(kernels),
         op=None if weighted is None else weighted[0].op_type,
         in_channels=in_channels,
         out_channels=out_channels,
@@ -113,11 +111,10 @@ def _moved_bytes(kernel: Kernel, weighted: tuple[Any, Weight] | None) -> int:
 def channels(node: Any, weight: Weight) -> tuple[int, int]:
     """Channels in and out of the layer that ``node`` is of."""
     shape = weight.shape
-    attributes = {entry.name: entry.i for entry in node.attribute}
-    groups = attributes.get("group", 1)
+    groups = attribute(node, "group", 1)
     if node.op_type == "Conv":
         return shape[1] * groups, shape[0]
     if node.op_type == "ConvTranspose":
         return shape[0], shape[1] * groups
-    turned = node.op_type == "Gemm" and attributes.get("transB", 0)
+    turned = node.op_type == "Gemm" and attribute(node, "transB", 0)
     return (shape[-1], shape[-2]) if turned else (shape[-2], shape[-1])

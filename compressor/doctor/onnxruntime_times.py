@@ -1,65 +1,30 @@
-"""The kernels of ONNX files and what each takes, by ONNX Runtime's own profiler."""
+"""What each kernel of ONNX files takes, by ONNX Runtime's own profiler."""
 
 import contextlib
 import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from compressor.bench.onnxruntime_runner import CPU_PROVIDER, open_session, session_options
 from compressor.bench.runner import import_engine
 from compressor.bench.stopwatch import Stopwatch
-from compressor.errors import CheckError
+from compressor.doctor.graphs import Exported, replaced
+from compressor.doctor.kernels import Images, Kernel, KernelTimes, check_finite
 from compressor.files import read_json
 from compressor.memory import no_collection
+from compressor.onnx_graph import load_onnx, onnx_module
 
 WARM_RUNS = 2
 """Runs of each file that do not count: the first fills arenas and caches."""
 
+OVERHEAD_US = 8.0
+"""Kernels that move less than 2 kB took 3 to 5 microseconds (ONNX Runtime 1.31, an AVX-512 Xeon);
+below twice that the fixed cost of calling a kernel is about half of it."""
+
 KERNEL_SUFFIX = "_kernel_time"
-
-Images = np.ndarray[Any, np.dtype[np.float32]]
-
-
-@dataclass(frozen=True)
-class Kernel:
-    """One operator as the engine runs it.
-
-    Attributes:
-        name: Of its node in the optimised graph.
-        op: Its operator there.
-        us: Microseconds of one run: the fastest of all, whole microseconds only. Other programs
-            can only add to it.
-        moved_bytes: Of its inputs and outputs, activations alone, channels padded as the engine
-            pads them.
-        weight_bytes: Of its weights, so far as the engine counts them.
-    """
-
-    name: str
-    op: str
-    us: float
-    moved_bytes: int
-    weight_bytes: int
-
-
-@dataclass(frozen=True)
-class Profile:
-    """One file's kernels in the order in which they run, and the graph they are of.
-
-    Attributes:
-        kernels: Each once.
-        optimized: The engine's own graph (an ONNX ``GraphProto``), its nodes named as the kernels.
-        runs: Runs that counted.
-    """
-
-    kernels: tuple[Kernel, ...]
-    optimized: Any
-    runs: int
 
 
 def profile_files(
@@ -68,8 +33,8 @@ def profile_files(
     num_threads: int,
     runs: int,
     watch: Stopwatch | None = None,
-) -> dict[str, Profile]:
-    """Profile of each file, by its name; the files run by turns.
+) -> dict[str, KernelTimes]:
+    """Times of each file's kernels, by its name; the files run by turns.
 
     Args:
         files: ONNX files that take the same images.
@@ -100,7 +65,7 @@ def profile_files(
                 for name in names if index % 2 == 0 else names[::-1]:
                     _run(files[name], sessions[name], images)
         return {
-            name: _profile(session, Path(folder) / str(index), runs)
+            name: _times(files[name], session, Path(folder) / str(index), runs)
             for index, (name, session) in enumerate(sessions.items())
         }
 
@@ -118,23 +83,25 @@ def _profiled_session(path: Path, num_threads: int, place: Path) -> Any:
 
 def _run(path: Path, session: Any, images: Images) -> None:
     output = session.run(None, {session.get_inputs()[0].name: images})[0]
-    if not np.isfinite(output).all():
-        raise CheckError(
-            f"{path}: its outputs for a normal random batch are NaN or infinite. "
-            "Do not use this file; export the network again."
-        )
+    check_finite(path, output)
 
 
-def _profile(session: Any, place: Path, runs: int) -> Profile:
-    onnx = import_engine("onnx", "onnx")
+def _times(path: Path, session: Any, place: Path, runs: int) -> KernelTimes:
     events = read_json(Path(session.end_profiling()))
-    optimized = onnx.load(place / "optimized.onnx").graph
+    optimized = onnx_module().load(place / "optimized.onnx").graph
     kernels = kernels_of(events, runs)
-    name_nodes_(optimized, kernels)
-    return Profile(tuple(kernels), optimized, runs)
+    name_after_kernels_(optimized, kernels)
+    exported = Exported(load_onnx(path).graph)
+    return KernelTimes(
+        kernels=tuple(kernels),
+        exported=exported,
+        nodes=tuple(optimized.node),
+        work=replaced(exported, optimized),
+        overhead_us=OVERHEAD_US,
+    )
 
 
-def name_nodes_(optimized: Any, kernels: Sequence[Kernel]) -> None:
+def name_after_kernels_(optimized: Any, kernels: Sequence[Kernel]) -> None:
     """Give nodes without a name that of their kernel.
 
     The engine leaves those nameless that it made of an operator's definition, and its profiler

@@ -3,8 +3,8 @@ import pytest
 from onnx import helper
 
 from compressor.doctor.graphs import Weight
-from compressor.doctor.layers import channels, layers_of
-from compressor.doctor.profile import profile_files
+from compressor.doctor.layer_times import channels, layer_times
+from compressor.doctor.onnxruntime_times import profile_files
 from compressor.export.graph_count import node_macs, onnx_macs
 
 BATCH = 2
@@ -14,7 +14,7 @@ BATCH = 2
 def layers(networks):
     images = np.ones((BATCH, 3, 16, 16), np.float32)
     profiles = profile_files(networks, images, 1, 2)
-    return {name: layers_of(path, profiles[name], BATCH) for name, path in networks.items()}
+    return {name: layer_times(path, profiles[name], BATCH) for name, path in networks.items()}
 
 
 def test_the_layers_share_all_macs_of_the_network(layers, networks):
