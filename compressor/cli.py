@@ -15,7 +15,8 @@ from compressor.console import Console
 from compressor.doctor.command import doctor
 from compressor.errors import CompressorError
 from compressor.inspection.command import InspectCommand
-from compressor.tensorrt.command import build
+from compressor.sizes.command import family_command, slice_command
+from compressor.tensorrt.command import BuildCommand
 
 STAGE_HELP = {
     "inspect": "Find the couplings and export the untrained network, before any training.",
@@ -25,13 +26,14 @@ STAGE_HELP = {
     "tune": "Re-estimate norms and fine-tune the slim network.",
     "export": "Write ONNX files.",
     "verify": "Check the exported files and measure test accuracy.",
+    "build": "Build the TensorRT plans that the recipe asks for.",
     "bench": "Time dense against slim.",
     "package": "Write the slim package: a folder that loads and can be checked by itself.",
     "report": "Write summary.json, report.html and report.md.",
 }
 """Commands that run the pipeline up to one stage."""
 
-WRAPPED = {"inspect": InspectCommand, "bench": BenchCommand}
+WRAPPED = {"inspect": InspectCommand, "build": BuildCommand, "bench": BenchCommand}
 """Of these, the ones that also take something else than a recipe."""
 
 DISK_FULL = "Free some space."
@@ -222,8 +224,9 @@ def _add_pipeline_commands() -> None:
 
 
 _add_pipeline_commands()
-main.add_command(build)
 main.add_command(doctor)
+main.add_command(slice_command)
+main.add_command(family_command)
 
 
 @main.command()
@@ -237,10 +240,10 @@ def show(recipe: str, overrides: tuple[str, ...]) -> None:
 
 
 @main.command("list")
-@click.argument("what", type=click.Choice(["methods", "data", "models", "recipes"]))
+@click.argument("what", type=click.Choice(["methods", "data", "models", "recipes", "engines"]))
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def list_command(what: str, as_json: bool) -> None:
-    """List methods, data sets, models or recipes."""
+    """List methods, data sets, models, recipes or engines."""
     from compressor.listing import LISTS, as_text
 
     rows = LISTS[what]()

@@ -1,7 +1,7 @@
 """What the stages of one run share: its recipe, its files, its data and its networks."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from compressor.couplings.coupling import Couplings
 from compressor.data.catalog import load_data
 from compressor.data.source import ImageData
 from compressor.errors import ModelError
-from compressor.files import read_json
+from compressor.files import fingerprint, read_json
 from compressor.recipe import Recipe, shipped
 from compressor.run import CHECKPOINT, Run
 from compressor.strip.apply import apply
@@ -31,6 +31,17 @@ from compressor.train.settings import OptimiserSettings
 
 
 @dataclass
+class Shared:
+    """What several runs of one network share in memory.
+
+    Attributes:
+        couplings: Those found and tried, by the fingerprint of what they depend on.
+    """
+
+    couplings: dict[str, Couplings] = field(default_factory=dict)
+
+
+@dataclass
 class Context:
     """What the stages of one run share; the parts that take time are made when first used."""
 
@@ -42,6 +53,7 @@ class Context:
     model_folders: tuple[Path, ...]
     resume: bool
     is_main: bool
+    shared: Shared = field(default_factory=Shared)
 
     @cached_property
     def data(self) -> ImageData:
@@ -64,9 +76,12 @@ class Context:
     def couplings(self) -> Couplings:
         """Couplings of the network, each of them tried, without those that the recipe holds."""
         model, settings = self.fresh_model(), self.recipe.strip
-        found = find_couplings(
-            model, self.example, settings.engine, depth=settings.depth, heads=settings.heads
-        )
+        key = self._fingerprint("strip", {"engine", "depth", "heads"})
+        if (found := self.shared.couplings.get(key)) is None:
+            found = find_couplings(
+                model, self.example, settings.engine, depth=settings.depth, heads=settings.heads
+            )
+            self.shared.couplings[key] = found
         held = hold(found, model, settings)
         for line in held.lines():
             self.console.say(line)
@@ -74,6 +89,12 @@ class Context:
             names = ", ".join(branch.name for branch in held.couplings.branches) or "none"
             self.console.say(f"residual branches that may go as blocks: {names}")
         return held.couplings
+
+    def _fingerprint(self, section: str, keys: set[str]) -> str:
+        """Of the network, the data and some settings."""
+        values = self.recipe.model_dump(mode="json", include={"seed", "model", "data", section})
+        values[section] = {key: values[section][key] for key in sorted(keys)}
+        return fingerprint(values)
 
     @property
     def torch_device(self) -> torch.device:

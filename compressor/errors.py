@@ -54,7 +54,15 @@ class StripError(CompressorError):
 
 
 class BudgetError(StripError):
-    """A budget cannot be met."""
+    """A budget cannot be met.
+
+    Attributes:
+        floor: The least share that could be asked for, in (0, 1]; None where it is not known.
+    """
+
+    def __init__(self, message: str, floor: float | None = None) -> None:
+        super().__init__(message)
+        self.floor = floor
 
 
 class TrainError(CompressorError):

@@ -108,6 +108,19 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def share_file(source: Path, target: Path) -> None:
+    """Make ``target`` the same file as ``source``; a copy of it on a disk that has no links.
+
+    Files are replaced and never written into, so that a change of one leaves the other as it was.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        with whole_file(target) as temporary:
+            shutil.copyfile(source, temporary)
+
+
 def sha256(path: Path) -> str:
     """Hex SHA-256 of a file's bytes."""
     digest = hashlib.sha256()

@@ -4,7 +4,7 @@ import datetime
 import uuid
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,18 @@ from accelerate.utils import broadcast_object_list
 
 from compressor.bench.environment import environment
 from compressor.console import Console
-from compressor.context import Context
+from compressor.context import Context, Shared
 from compressor.data.catalog import data_root
 from compressor.files import fingerprint, sha256, write_json
 from compressor.recipe import Recipe, shipped
 from compressor.run import Run
-from compressor.stages import delivery, stripping, training
+from compressor.stages import building, delivery, growing, stripping, training
 from compressor.stages.ready import check_here
 from compressor.tasks.model import find_file
 from compressor.train.device import Device, on_cpu
+
+PLACES_FILE = "places.json"
+"""Where the files lay that a run read beside its recipe."""
 
 PATIENCE = datetime.timedelta(days=7)
 """How long other processes wait for the first one, which strips, exports and times alone."""
@@ -36,7 +39,6 @@ class Stage:
         work: What it does.
         made_from: Stages whose files it reads.
         sections: Sections of the recipe that it depends on, beside seed, model and data.
-        epochs_of: Sections of which it depends on the number of epochs only.
         everywhere: Whether every process takes part (training), or only the first.
         on_top: Files that it writes into the run directory itself.
     """
@@ -45,7 +47,6 @@ class Stage:
     work: Callable[[Context, Path], None]
     made_from: tuple[str, ...] = ()
     sections: tuple[str, ...] = ()
-    epochs_of: tuple[str, ...] = ()
     everywhere: bool = False
     on_top: tuple[str, ...] = ()
 
@@ -60,15 +61,15 @@ STAGES = (
         "dense",
         training.dense,
         sections=("task", "dense"),
-        epochs_of=("train", "tune"),
         everywhere=True,
     ),
-    Stage("train", training.search, sections=("task", "sparsity", "train"), everywhere=True),
+    Stage("train", growing.train, sections=("task", "sparsity", "train"), everywhere=True),
     Stage("strip", stripping.strip, ("train",), ("strip", "target")),
     Stage("tune", training.tune, ("strip", "dense"), ("task", "tune"), everywhere=True),
     Stage("export", delivery.export, ("tune", "dense"), ("export", "precision")),
     Stage("verify", delivery.verify, ("train", "strip", "export")),
-    Stage("bench", delivery.bench, ("export",), ("bench", "precision")),
+    Stage("build", building.build, ("export",), ("tensorrt",)),
+    Stage("bench", delivery.bench, ("export", "build"), ("bench", "precision")),
     Stage(
         "package", delivery.package, ("strip", "tune", "export", "verify"), sections=WHOLE_RECIPE
     ),
@@ -87,6 +88,7 @@ class Where:
         resume: Go on inside an unfinished training stage instead of starting it again.
         model_folders: Where factory files are looked for.
         until: Last stage to run, or None for all.
+        shared: What other runs of the same network have found before.
     """
 
     out: Path
@@ -95,6 +97,7 @@ class Where:
     resume: bool = False
     model_folders: tuple[Path, ...] = (Path(),)
     until: str | None = None
+    shared: Shared = field(default_factory=Shared)
 
 
 def default_out(recipe: Recipe) -> Path:
@@ -127,12 +130,13 @@ def run_recipe(recipe: Recipe, where: Where) -> Run:
         model_folders=where.model_folders,
         resume=where.resume,
         is_main=is_main,
+        shared=where.shared,
     )
     with run.locked() if is_main else nullcontext():
         if is_main:
             if not (run.folder / "strip").is_dir():
                 check_here(recipe)
-            _write_head(recipe, run)
+            _write_head(recipe, run, where.model_folders)
         inputs = _inputs(recipe, where.model_folders)
         for stage in _stages_until(where.until):
             processes.wait_for_everyone()
@@ -151,10 +155,13 @@ def _stages_until(last: str | None) -> tuple[Stage, ...]:
     return STAGES if last is None else STAGES[: names.index(last) + 1]
 
 
-def _write_head(recipe: Recipe, run: Run) -> None:
+def _write_head(recipe: Recipe, run: Run, model_folders: tuple[Path, ...]) -> None:
     settings = recipe.model_dump(mode="json")
+    folders = [str(folder.resolve()) for folder in model_folders]
     write_json(run.folder / "settings.json", settings)
     write_json(run.folder / "environment.json", environment())
+    # Not with the environment, which goes into packages: places on a disk are nobody's business.
+    write_json(run.folder / PLACES_FILE, {"model_folders": folders})
 
 
 def _run_stage(
@@ -191,15 +198,20 @@ def _run_stage(
 def _settings(stage: Stage, recipe: Recipe) -> dict[str, Any]:
     sections = {"seed", "model", "data", *stage.sections}
     settings = recipe.model_dump(mode="json", include=sections)
-    epochs = {f"{name}.epochs": getattr(recipe, name).epochs for name in stage.epochs_of}
+    if "dense" in sections:
+        # Its epochs may be those of the search and of tuning.
+        settings["dense"] = recipe.dense_settings().model_dump(mode="json")
     strip = recipe.strip
     # What may not be cut is not searched either.
     held = {"strip.held": [strip.keep, strip.freeze, strip.engine]}
     # Branches change no coupling, so that a search serves both depths; inspect lists them.
     depth = {"strip.depth": strip.depth} if stage.name == "inspect" else {}
+    if stage.name == "train" and recipe.grow is not None:
+        grown = {"grow": recipe.grow.model_dump(mode="json"), "steps": strip.round_to}
+        settings |= grown | {"target": recipe.target.model_dump(mode="json")}
     # Networks are exported to be timed.
     opset = {"export": recipe.export.opset} if stage.name == "strip" and strip.in_time else {}
-    return settings | epochs | depth | opset | (held if stage.name in ("inspect", "train") else {})
+    return settings | depth | opset | (held if stage.name in ("inspect", "train") else {})
 
 
 def _inputs(recipe: Recipe, model_folders: tuple[Path, ...]) -> dict[str, str]:

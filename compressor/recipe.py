@@ -2,7 +2,6 @@
 
 import difflib
 import json
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -14,7 +13,9 @@ from compressor.bench.timer import BenchSettings
 from compressor.data.catalog import DataSettings
 from compressor.errors import RecipeError
 from compressor.export.onnx import ExportSettings
+from compressor.export.plans import PlanSettings, plan_faults
 from compressor.export.precision import PrecisionSettings
+from compressor.grow.settings import GrowSettings
 from compressor.overrides import near, set_value
 from compressor.settings import Settings
 from compressor.sparsity.catalog import METHODS, SparsitySettings
@@ -22,6 +23,7 @@ from compressor.strip.budget import StripSettings
 from compressor.strip.target import TargetSettings
 from compressor.tasks.classification import TaskSettings
 from compressor.tasks.model import ModelSettings
+from compressor.toml_file import read_toml
 from compressor.train.settings import (
     DenseTrainSettings,
     SearchSettings,
@@ -61,9 +63,11 @@ class Recipe(Settings):
     sparsity: SparsitySettings
     """The method of the search, by its name under ``method``, and its settings."""
     dense: DenseTrainSettings = DenseTrainSettings()
-    """The dense reference and teacher; it is trained for ``train.epochs + tune.epochs``."""
+    """The dense reference and teacher."""
     train: SearchSettings
     """The search: sparse training that makes the path."""
+    grow: GrowSettings | None = None
+    """Growing from narrow to wide in place of a search at full width; None searches."""
     target: TargetSettings = TargetSettings()
     """What the slim network is to run on."""
     strip: StripSettings = StripSettings()
@@ -74,6 +78,8 @@ class Recipe(Settings):
     """How networks are written as ONNX."""
     precision: PrecisionSettings = PrecisionSettings()
     """In which other precisions the slim network is written."""
+    tensorrt: PlanSettings = PlanSettings()
+    """Which TensorRT plans are built of these files."""
     bench: BenchSettings = BenchSettings()
     """How latency is measured."""
 
@@ -82,7 +88,9 @@ class Recipe(Settings):
         faults = [
             *_nothing_to_remove(self.sparsity, self.strip),
             *_untrained(self),
+            *_cannot_grow(self),
             *_without_effect(self),
+            *plan_faults(self.tensorrt, self.precision, self.bench),
         ]
         if faults:
             raise PydanticCustomError(SEVERAL, "{told}", {"told": "; ".join(faults), ALL: faults})
@@ -90,8 +98,8 @@ class Recipe(Settings):
 
     def dense_settings(self) -> TrainSettings:
         """The dense reference's settings with its number of epochs."""
-        epochs = self.train.epochs + self.tune.epochs
-        return TrainSettings(epochs=epochs, **self.dense.model_dump())
+        epochs = self.dense.epochs or self.train.epochs + self.tune.epochs
+        return TrainSettings(epochs=epochs, **self.dense.model_dump(exclude={"epochs"}))
 
 
 def _nothing_to_remove(sparsity: SparsitySettings, strip: StripSettings) -> list[str]:
@@ -101,6 +109,18 @@ def _nothing_to_remove(sparsity: SparsitySettings, strip: StripSettings) -> list
     return [
         f"the recipe: {sparsity.method} has no support of its own, so without a budget nothing "
         "would be removed; give strip.keep_macs, keep_params, keep_latency or latency_ms."
+    ]
+
+
+def _cannot_grow(recipe: "Recipe") -> list[str]:
+    """What stands against growing, a line each; nothing where the recipe does not grow."""
+    sparsity = recipe.sparsity
+    if recipe.grow is None or (sparsity.method == "dessilbi" and sparsity.level == "unit"):
+        return []
+    level = getattr(sparsity, "level", "unit")
+    return [
+        f"grow: the path of units says what is too narrow, and sparsity is {sparsity.method} at "
+        f'level {level}. Write sparsity.method = "dessilbi" at level "unit", or leave [grow] out.'
     ]
 
 
@@ -172,7 +192,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         RecipeError: All faults at once, one line each.
     """
-    values = _read_toml(path)
+    values = read_toml(path)
     faults = [fault for override in overrides if (fault := set_value(values, override, EXAMPLE))]
     try:
         recipe = check_recipe(values, f"{path} with --set" if overrides else str(path))
@@ -181,22 +201,6 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     if faults:
         raise RecipeError("\n".join(faults))
     return recipe
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        # Some editors open a file with a byte order mark, which TOML does not know.
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except tomllib.TOMLDecodeError as failure:
-        raise RecipeError(f"{path} is not TOML: {failure}. Mend that place.") from failure
-    except UnicodeDecodeError as failure:
-        raise RecipeError(
-            f"{path} is not UTF-8 text: {failure.reason} at byte {failure.start}. Save it as UTF-8."
-        ) from failure
-    except OSError as failure:
-        raise RecipeError(
-            f"{path} cannot be read: {failure.strerror}. Mend its permissions, or name another."
-        ) from failure
 
 
 def check_recipe(values: Mapping[str, Any], source: str) -> Recipe:

@@ -17,7 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from compressor.errors import RunError
-from compressor.files import append_line, fingerprint, read_json, replace_folder, sha256, write_json
+from compressor.files import (
+    append_line,
+    fingerprint,
+    read_json,
+    replace_folder,
+    sha256,
+    share_file,
+    write_json,
+)
 
 MANIFEST = "manifest.json"
 LOG = "log.jsonl"
@@ -225,6 +233,28 @@ class Run:
             name: {"sha256": sha256(path), "bytes": path.stat().st_size}
             for name, path in places.items()
         }
+
+    def take_over(self, other: "Run", stages: Sequence[str]) -> None:
+        """Have what ``other`` has of ``stages``, as if it had been done here; files are shared.
+
+        Raises:
+            RunError: One of them is not done there, or its files are not as it wrote them.
+        """
+        for stage in stages:
+            other._key_of(stage)
+            if changed := other.changed_files(stage):
+                raise RunError(
+                    f"{other.folder / changed[0]} is not as {stage} wrote it. Run {stage} again "
+                    f"with --out {other.folder}."
+                )
+            entry = other._stages[stage]
+            if self._stages.get(stage) == entry and not self.changed_files(stage):
+                continue
+            shutil.rmtree(self.folder / stage, ignore_errors=True)
+            for name in entry["files"]:
+                share_file(other.folder / name, self.folder / name)
+            self._stages[stage] = entry
+            write_json(self.folder / MANIFEST, {"stages": self._stages})
 
     def seconds(self) -> dict[str, float]:
         """Seconds that each finished stage took."""

@@ -6,7 +6,7 @@ are keyed by coupling name, structures of weights by parameter name. Nothing els
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -104,11 +104,18 @@ class UnitPath:
         entry_step: int64, shape ``(units,)``: optimiser step (from 1), or ``NEVER``.
         entry_time: float64, shape ``(units,)``: path time (sum of step sizes), or infinity.
         score: float64, shape ``(units,)``: larger is kept first; comparable over all couplings.
+        factors: What the score is made of, by name, float64, shape ``(units,)`` each; empty where
+            the method's score is of one piece.
     """
 
     entry_step: Tensor
     entry_time: Tensor
     score: Tensor
+    factors: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """Units of the coupling."""
+        return self.score.numel()
 
 
 @dataclass(frozen=True)
@@ -137,12 +144,27 @@ class Path:
         """Score of each unit, by coupling."""
         return {name: units.score for name, units in self.couplings.items()}
 
+    @property
+    def last_entry(self) -> int:
+        """Step of the last entry of any unit; ``NEVER`` where none has entered."""
+        steps = [int(units.entry_step.max()) for units in self.couplings.values() if len(units)]
+        return max(steps, default=NEVER)
+
+    def support_after(self, step: int) -> Structure:
+        """What had entered by the end of an optimiser step (from 1)."""
+        return Structure(
+            {
+                name: (units.entry_step != NEVER) & (units.entry_step <= step)
+                for name, units in self.couplings.items()
+            }
+        )
+
     def to_json(self) -> dict[str, Any]:
         """JSON value; a unit that never entered has step -1 and time null."""
         return {
             "method": self.method,
             "couplings": {
-                name: {
+                coupling: {
                     "entry_step": units.entry_step.tolist(),
                     "entry_time": [
                         time if step != NEVER else None
@@ -151,8 +173,9 @@ class Path:
                         )
                     ],
                     "score": units.score.tolist(),
+                    "factors": {name: factor.tolist() for name, factor in units.factors.items()},
                 }
-                for name, units in self.couplings.items()
+                for coupling, units in self.couplings.items()
             },
         }
 
@@ -194,4 +217,8 @@ def _read_units(entry: Mapping[str, Any]) -> UnitPath:
         entry_step=torch.tensor(entry["entry_step"], dtype=torch.int64),
         entry_time=torch.tensor(times, dtype=torch.float64),
         score=torch.tensor(entry["score"], dtype=torch.float64),
+        factors={
+            name: torch.tensor(factor, dtype=torch.float64)
+            for name, factor in entry.get("factors", {}).items()
+        },
     )

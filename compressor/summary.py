@@ -11,6 +11,9 @@ NO_GAIN = (
 )
 """Said wherever a share of weights is."""
 
+PLAN_KEYS = ("file", "profile", "engine", "num_bytes", "accuracy", "unmeasured")
+"""What the summary tells of a plan; the rest stands in its sidecar and in ``build/plans.json``."""
+
 PASSES = 3
 """Training costs three forward passes: forward, gradient of the inputs, gradient of the weights."""
 
@@ -22,7 +25,8 @@ def make_summary(recipe: Recipe, run: Run) -> dict[str, Any]:
     teacher's forward passes; for the slim network search and tuning together, without what the
     dense teacher cost. ``weights`` says how many parameters of the slim network are not zero, as a
     share of its own and of the dense network's; at the granularity ``channel`` none are masked.
-    ``alignment`` says how many weights have widths that suit the target.
+    ``alignment`` says how many weights have widths that suit the target. ``plans`` are TensorRT's,
+    where the recipe asks for some.
     """
     counts = read_json(run.path("strip", "counts.json"))
     verified = read_json(run.path("verify", "verify.json"))
@@ -36,7 +40,7 @@ def make_summary(recipe: Recipe, run: Run) -> dict[str, Any]:
     )
     dense_compute = PASSES * dense["macs"] * compute["dense"]["images"]
     slim_compute = (
-        PASSES * dense["macs"] * compute["train"]["images"]
+        PASSES * _search_macs(dense["macs"], compute["train"])
         + PASSES * slim["macs"] * compute["tune"]["images"]
         + dense["macs"] * compute["tune"]["teacher_images"]
     )
@@ -66,9 +70,15 @@ def make_summary(recipe: Recipe, run: Run) -> dict[str, Any]:
             "share_of_slim": slim["nonzero_params"] / slim["params"],
             "share_of_dense": slim["nonzero_params"] / dense["params"],
         },
+        **_plans(recipe, run, latency),
         "speedup": latency["speedup"],
         "seconds": run.seconds(),
     }
+
+
+def _search_macs(dense_macs: int, compute: dict[str, int]) -> int:
+    """MACs of one forward pass of each image of the search; a network that grew was narrower."""
+    return compute.get("forward_macs", dense_macs * compute["images"])
 
 
 def _time_reached(recipe: Recipe, run: Run) -> dict[str, float]:
@@ -79,6 +89,27 @@ def _time_reached(recipe: Recipe, run: Run) -> dict[str, float]:
     if recipe.strip.latency_ms is not None:
         return {"latency_ms": got["ms"]}
     return {"latency_share": got["share"]}
+
+
+def _plans(recipe: Recipe, run: Run, latency: dict[str, Any]) -> dict[str, Any]:
+    """Each plan with its times by batch size; none where it was not timed."""
+    if not recipe.tensorrt.profiles:
+        return {}
+    cells = latency.get("chain", {}).get("latency", {})
+    plans = read_json(run.path("build", "plans.json"))
+    return {
+        "plans": [
+            {key: plan[key] for key in PLAN_KEYS}
+            | {
+                "latency_ms": {
+                    batch: links[plan["label"]]
+                    for batch, links in cells.items()
+                    if plan["label"] in links
+                }
+            }
+            for plan in plans
+        ]
+    }
 
 
 def _side(

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from compressor import cli, pipeline
 from compressor.cli import main
 from compressor.couplings.coupling import Engine
+from compressor.engines import ENGINES
 from compressor.errors import CheckError, DataError
 from compressor.pipeline import STAGES
 from compressor.recipe import shipped_recipes
@@ -121,6 +122,7 @@ def test_show_prints_the_whole_recipe(asked):
         ("methods", set(METHODS)),
         ("data", {"digits", "image-folder", "npz"}),
         ("recipes", set(shipped_recipes())),
+        ("engines", set(ENGINES)),
         ("models", {"models/residual.py:residual_net", "models/plain.py:plain_net"}),
         ("models", {"torchvision:resnet18"}),
     ],

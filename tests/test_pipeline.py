@@ -45,10 +45,11 @@ ON_TOP = {
     "manifest.json",
     "settings.json",
     "environment.json",
+    "places.json",
     "log.jsonl",
 }
 NAMES = [stage.name for stage in STAGES]
-LAST = ["export", "verify", "bench", "package", "report"]
+LAST = ["export", "verify", "build", "bench", "package", "report"]
 
 
 def said_by(recipe, folder, **where):
@@ -312,6 +313,10 @@ class TestRunningAgain:
             ("tune.lr=0.2", ["tune", *LAST]),
             ("export.opset=19", ["inspect", *LAST]),
             ('precision.profiles=["fp16"]', LAST),
+            (
+                'tensorrt={engine="tensorrt-rtx", profiles=["fp32"]}',
+                ["build", "bench", "package", "report"],
+            ),
             ("bench.rounds=9", ["bench", "package", "report"]),
             ("name=other", ["package", "report"]),
         ],

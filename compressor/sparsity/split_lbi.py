@@ -46,6 +46,7 @@ from compressor.sparsity.lbi_forecast import (
     support_notices,
 )
 from compressor.sparsity.lbi_groups import GroupTwins
+from compressor.sparsity.lbi_grown import Sources, grown_twin
 from compressor.sparsity.lbi_settings import SplitLBISettings
 from compressor.sparsity.lbi_twins import (
     Fresh,
@@ -204,17 +205,18 @@ class SplitLBI:
     def _unit_path(self, coupling: Coupling) -> UnitPath:
         twins = self._twins[coupling.name]
         assert isinstance(twins, GroupTwins), "units are groups"
-        factors = [
-            twins.dual_norms(coupling.name),
-            unit_norms(self._tensors, coupling.of_kind("filter")),
-        ]
+        factors = {
+            "dual": twins.dual_norms(coupling.name),
+            "filter": unit_norms(self._tensors, coupling.of_kind("filter")),
+        }
         if scales := coupling.of_kind("scale"):
-            factors.append(unit_norms(self._tensors, scales))
+            factors["scale"] = unit_norms(self._tensors, scales)
         steps, times = twins.entries(coupling.name)
         return UnitPath(
             entry_step=steps.to("cpu", copy=True),
             entry_time=times.to("cpu", copy=True),
-            score=relative_product(factors),
+            score=relative_product(factors.values()),
+            factors={name: factor.detach().cpu().double() for name, factor in factors.items()},
         )
 
     def metrics(self) -> dict[str, float]:
@@ -274,6 +276,29 @@ class SplitLBI:
             "forecast": list(self._forecast),
             "twins": {name: twins.state_dict(name) for name, twins in self._twins.items()},
         }
+
+    def grown_state(
+        self, old: "SplitLBI", sources: Sources, units: Mapping[str, tuple[Tensor, Tensor]]
+    ) -> dict[str, Any]:
+        """The state of ``old``, of a narrower network, for this one, attached to a wider one.
+
+        Args:
+            old: At level ``unit``, as this one.
+            sources: Where the entries of this network's parameters were in the narrower one.
+            units: By coupling: places of the units that both have, in the old and in this one.
+        """
+        before, after = old.state_dict(), self.state_dict()
+        twins = {
+            name: grown_twin(
+                state,
+                before["twins"][name],
+                (old._twins[name].parts(name), self._twins[name].parts(name)),
+                sources,
+                units[name],
+            )
+            for name, state in after["twins"].items()
+        }
+        return {**before, "twins": twins}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from ``state_dict``'s result, of which nothing is shared.

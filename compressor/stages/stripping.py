@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
 from compressor.context import Context
 from compressor.count import count, layer_macs
-from compressor.errors import RunError
+from compressor.errors import BudgetError, RunError
 from compressor.export.onnx import export_onnx
 from compressor.files import read_json, write_json
 from compressor.stages.in_time import Measuring, Problem, say_in_time, solve_in_time
@@ -109,7 +110,7 @@ def _solved(context: Context, model: nn.Module, cost: Cost, folder: Path) -> Str
     """The structure that the recipe asks for; a budget in time leaves its record in ``folder``."""
     run, couplings, console = context.run, context.couplings, context.console
     path = UnitsPath.from_json(read_json(run.path("train", "path.json")))
-    support = Structure.from_json(read_json(run.path("train", "structure.json")))
+    support = _support(context, path)
     multiple = multiple_of(context)
     settings = context.recipe.strip.model_copy(update={"round_to": multiple.channels})
     if settings.in_time:
@@ -122,6 +123,36 @@ def _solved(context: Context, model: nn.Module, cost: Cost, folder: Path) -> Str
     if notice := explain(couplings, cost, path, structure, settings):
         console.warn(notice)
     return structure
+
+
+def _support(context: Context, path: UnitsPath) -> Structure:
+    """What the search kept in the end, or by the end of the epoch that the recipe names.
+
+    Raises:
+        BudgetError: The search had no such epoch, or nothing had entered by then.
+    """
+    run, epoch = context.run, context.recipe.strip.at_epoch
+    if epoch is None:
+        return Structure.from_json(read_json(run.path("train", "structure.json")))
+    history = read_json(run.path("train", "history.json"))
+    if epoch > len(history):
+        raise BudgetError(
+            f"strip.at_epoch = {epoch}: the search had {len(history)} epochs. Name one of them."
+        )
+    support = path.support_after(history[epoch - 1]["step"])
+    if not support.num_kept:
+        epochs = range(epoch + 1, len(history) + 1)
+        first = next((e for e in epochs if _kept_after(path, history, e)), None)
+        way = "No unit ever did." if first is None else f"The first did in epoch {first}; name it."
+        raise BudgetError(
+            f"strip.at_epoch = {epoch}: no unit had entered the support of {path.method} by its "
+            f"end. {way}"
+        )
+    return support
+
+
+def _kept_after(path: UnitsPath, history: list[dict[str, Any]], epoch: int) -> int:
+    return path.support_after(history[epoch - 1]["step"]).num_kept
 
 
 def _counts(context: Context, model: nn.Module, slim: nn.Module) -> dict[str, dict[str, int]]:

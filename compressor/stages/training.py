@@ -1,6 +1,6 @@
 """Stages that train: the dense reference, the search, the tuning of the slim network."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def dense(context: Context, folder: Path) -> None:
     if context.recipe.model.weights is None:
         task = context.task_of(settings)
         history = _train(context, folder, _job(context, "dense", model, settings, TaskLoss(task)))
-    _write_training(context, folder, model, history, _images(history, settings))
+    write_training(context, folder, model, history, _images(history, settings))
 
 
 def search(context: Context, folder: Path) -> None:
@@ -72,7 +72,7 @@ def search(context: Context, folder: Path) -> None:
     structure, path = sparsifier.structure(), sparsifier.path()
     if structure.granularity != "channel":
         structure = _write_masks(context, folder, model, structure, path)
-    _write_training(context, folder, model, history, _images(history, recipe.train))
+    write_training(context, folder, model, history, _images(history, recipe.train))
     write_json(folder / "structure.json", structure.to_json())
     write_json(folder / "path.json", path.to_json())
 
@@ -105,17 +105,29 @@ def tune(context: Context, folder: Path) -> None:
     task = context.task_of(settings)
     inputs = _some_inputs(task, settings.norm_batches, settings.batch_size, context.recipe.seed)
     reestimate_norms(model, inputs)
-    teacher = context.dense_model().to(context.torch_device)
-    objective = Distillation(task, teacher, settings.teacher_weight, settings.temperature)
+    objective = _taught(context, task)
     job = _job(context, "tune", model, settings, objective)
     if masks is not None:
         job = replace(job, sparsifier=Held(masks))
     history = _train(context, folder, job)
     images = _images(history, settings)
-    taught = objective.teacher_images(images["images"])
-    _write_training(context, folder, model, history, images | {"teacher_images": taught})
+    taught = _teacher_images(objective, images["images"])
+    write_training(context, folder, model, history, images | {"teacher_images": taught})
     if context.is_main:
         write_json(folder / "plan.json", plan.to_json())
+
+
+def _taught(context: Context, task: Task) -> Objective:
+    """What tuning minimises; without epochs no teacher is asked."""
+    settings = context.recipe.tune
+    if not settings.epochs or not settings.teacher_weight:
+        return TaskLoss(task)
+    teacher = context.dense_model().to(context.torch_device)
+    return Distillation(task, teacher, settings.teacher_weight, settings.temperature)
+
+
+def _teacher_images(objective: Objective, images: int) -> int:
+    return objective.teacher_images(images) if isinstance(objective, Distillation) else 0
 
 
 def _job(
@@ -142,6 +154,15 @@ def _job(
 def _train(
     context: Context, folder: Path, job: Job, watch: SupportWatch | None = None
 ) -> list[Record]:
+    on_epoch = epoch_teller(context, job.stage, job.settings.epochs, watch)
+    return train(job, context.surroundings(folder, on_epoch))
+
+
+def epoch_teller(
+    context: Context, stage: str, epochs: int, watch: SupportWatch | None = None
+) -> Callable[[Record], None]:
+    """Logs each epoch of a stage and tells a person of it."""
+
     def on_epoch(record: Record) -> None:
         if not context.is_main:
             return
@@ -151,22 +172,23 @@ def _train(
         if "kept_share" in record:
             support += f", structure keeps {record['kept_share']:.1%} of the weights"
         context.console.say(
-            f"{job.stage}: epoch {record['epoch']}/{job.settings.epochs}, loss "
+            f"{stage}: epoch {record['epoch']}/{epochs}, loss "
             f"{record['loss']:.3f}, validation {record['validation_accuracy']:.2%}{support}"
         )
         for notice in [*record["notices"], *(watch.notices(record) if watch else ())]:
             context.console.warn(notice)
 
-    return train(job, context.surroundings(folder, on_epoch))
+    return on_epoch
 
 
-def _write_training(
+def write_training(
     context: Context,
     folder: Path,
     model: nn.Module,
     history: list[Record],
     compute: dict[str, int],
 ) -> None:
+    """Write what every stage of training leaves; the first process alone does."""
     if not context.is_main:
         return
     save_weights(folder / "weights.safetensors", model)

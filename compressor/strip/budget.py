@@ -1,8 +1,8 @@
 """A path and a budget -> the structure: which units a slim network of the asked size keeps.
 
-Units are ranked by score over all couplings at once. A coupling's score is first divided by its own
-mean, since raw scores of different couplings are not comparable, and no coupling falls below its
-floor, since one cut over everything otherwise empties single layers and ruins the network.
+Units are ranked over all couplings at once by what they are worth (`order.py`). No coupling falls
+below its floor, since one cut over everything otherwise empties single layers and ruins the
+network.
 """
 
 import math
@@ -19,6 +19,7 @@ from compressor.errors import BudgetError, StructureError
 from compressor.strip.alignment import unit_step
 from compressor.strip.cost import Cost as Cost
 from compressor.strip.fill import Ladder, fill, grant
+from compressor.strip.order import worths
 from compressor.strip.settings import Depth as Depth
 from compressor.strip.settings import StripSettings as StripSettings
 from compressor.strip.table import CostTable
@@ -82,8 +83,7 @@ def solve(
         BudgetError: The budget is below what the floors alone cost.
         StructureError: The path or the support is not one of these couplings.
     """
-    scores = path.scores()
-    _check_scores(couplings, scores)
+    scores = _worths(couplings, cost, path, settings)
     steps = steps_of(couplings, cost, settings)
     floors = {c.name: floor_of(c, settings, steps[c.name]) for c in couplings.free}
     budget = budget or Budget.of(couplings, cost, settings)
@@ -108,7 +108,17 @@ def floor_structure(
         c.name: 0 if c.name in inside else floor_of(c, settings, steps[c.name])
         for c in couplings.free
     }
-    return without_dead(couplings.branches, best_units(path.scores(), widths))
+    scores = _worths(couplings, cost, path, settings)
+    return without_dead(couplings.branches, best_units(scores, widths))
+
+
+def _worths(
+    couplings: Couplings, cost: Cost, path: Path, settings: StripSettings
+) -> dict[str, Tensor]:
+    """What each unit is worth, by the rules that ``settings`` name."""
+    _check_scores(couplings, path.scores())
+    unit_macs = {c.name: cost.macs({}) - cost.macs({c.name: 1}) for c in couplings.free}
+    return worths(path, settings.order, settings.widths, unit_macs)
 
 
 def _check_scores(couplings: Couplings, scores: Mapping[str, Tensor]) -> None:
@@ -179,14 +189,6 @@ def best_units(scores: Mapping[str, Tensor], widths: Mapping[str, int]) -> Struc
     return Structure(keep)
 
 
-def relative_scores(scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Scores divided by the mean of their coupling; a coupling of zeros stays zero."""
-    return {
-        name: score / mean if (mean := float(score.mean())) > 0 else score
-        for name, score in scores.items()
-    }
-
-
 def _widths_in_budget(
     couplings: Couplings,
     scores: Mapping[str, Tensor],
@@ -196,25 +198,26 @@ def _widths_in_budget(
 ) -> dict[str, int]:
     """Widths that fill the budget without passing it; ``limits`` are floors and steps."""
     names = [coupling.name for coupling in couplings.free]
-    table, by_name = budget.table, relative_scores(scores)
-    relative = [by_name[name].double().numpy() for name in names]
+    table = budget.table
+    values = [scores[name].double().numpy() for name in names]
     least_units, steps = ([limit[name] for name in names] for limit in limits)
     inside = [number for number, name in enumerate(names) if name in _inside_branches(couplings)]
-    ladder = Ladder.of(relative, least_units, steps, optional=inside)
+    ladder = Ladder.of(values, least_units, steps, optional=inside)
     whole = table.cost(ladder.units * 0)
     allowed = budget.share * whole
     if (least := table.cost(ladder.units - ladder.floors)) > allowed:
         bare = table.cost(ladder.units - 1)
         raise BudgetError(
             f"The budget keeps {budget.share:g} of the {budget.word}, but the floors alone "
-            f"cost {least / whole:.3f}. {way_out(settings, budget.share, bare / whole)}"
+            f"cost {least / whole:.3f}. {way_out(settings, budget.share, bare / whole)}",
+            floor=least / whole,
         )
     if inside:
         # First which branches go, in the order of the scores; then the widths without these.
         first = dict(zip(names, grant(table, ladder, allowed).tolist(), strict=True))
         closed = without_dead(couplings.branches, best_units(scores, first)).widths()
         closed_numbers = [number for number in inside if not closed[names[number]]]
-        ladder = Ladder.of(relative, least_units, steps, closed=closed_numbers)
+        ladder = Ladder.of(values, least_units, steps, closed=closed_numbers)
     return dict(zip(names, fill(table, ladder, allowed).tolist(), strict=True))
 
 

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from compressor.couplings.coupling import Engine, Heads
 from compressor.settings import Settings
 from compressor.strip.certificate import Statistics
+from compressor.strip.order import Order, Widths
 from compressor.strip.target import RoundTo
 
 Depth = Literal["keep", "remove"]
@@ -29,12 +30,21 @@ class StripSettings(Settings):
     """Share of the dense network's time on the target that the slim one may take."""
     latency_ms: float | None = Field(default=None, gt=0)
     """Time on the target that the slim network may take for one batch, in milliseconds."""
+    at_epoch: int | None = Field(default=None, ge=1)
+    """In place of a budget: keep what had entered the support by the end of this epoch."""
     floor_share: float = Field(default=0.1, ge=0, le=1)
     """Share of its units that every coupling keeps at least; one unit in any case."""
     round_to: RoundTo = 8
     """Channels that widths are multiples of (or the whole width): engines are slow at odd ones.
     ``auto``: what suits the target. A coupling with fewer channels goes in steps of four."""
-
+    order: Order = "score"
+    """What ranks the units of one coupling: the method's ``score``; the time of ``entry``; one
+    factor of the score, ``dual`` norm, ``filter`` norm or norm ``scale``; or chance, a control."""
+    widths: Widths = "cut"
+    """How much each coupling keeps. ``cut``: one cut through the values of the order, each over
+    its coupling's mean; ``score``: the same through the scores, whatever the order; ``entries``:
+    one cut through the times of entry; ``uniform``: the same share of every coupling; ``half``: the
+    geometric mean of score and uniform; ``per-mac``: scores over the root of a unit's MACs."""
     depth: Depth = "keep"
     """With ``remove`` a coupling that lies whole inside a removable residual branch may lose all of
     its units. The branch then goes as a block, its last norm or layer with it: the masked network
@@ -55,6 +65,7 @@ class StripSettings(Settings):
     @model_validator(mode="after")
     def _one_budget(self) -> "StripSettings":
         given = [f"{name} = {value:g}" for name, value in self.budget().items()]
+        given += [] if self.at_epoch is None else [f"at_epoch = {self.at_epoch}"]
         if len(given) > 1:
             raise ValueError(f"{' and '.join(given[:2])} are two budgets; give one")
         return self

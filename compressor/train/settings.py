@@ -48,12 +48,17 @@ class SearchSettings(TrainSettings):
 
 
 class DenseTrainSettings(OptimiserSettings):
-    """The dense reference: trained for as many epochs as searching and tuning have together."""
+    """The dense reference."""
+
+    epochs: int | None = Field(default=None, ge=1)
+    """Passes over the training images; None takes as many as search and tuning have together."""
 
 
 class TuneSettings(TrainSettings):
     """Tuning the slim network."""
 
+    epochs: int = Field(ge=0)
+    """Passes over the training images; with 0 only norm statistics are re-estimated."""
     teacher_weight: float = Field(default=0.5, ge=0, le=1)
     """Share of the loss that compares with the dense network's outputs (distillation)."""
     temperature: float = Field(default=2.0, gt=0)

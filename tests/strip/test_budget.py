@@ -21,7 +21,6 @@ from compressor.strip.budget import (
     StripSettings,
     best_units,
     floor_of,
-    relative_scores,
     removed_units,
     round_up,
     solve,
@@ -315,12 +314,6 @@ def test_path_of_a_run_that_diverged_is_refused(couplings, cost, path):
 def test_ties_go_to_the_first_units():
     structure = best_units({"a": torch.tensor([1.0, 2.0, 1.0, 2.0])}, {"a": 3})
     assert structure.keep["a"].tolist() == [True, True, False, True]
-
-
-def test_relative_scores_have_mean_one_and_zeros_stay():
-    relative = relative_scores({"a": torch.tensor([1.0, 3.0]), "b": torch.zeros(2)})
-    assert relative["a"].tolist() == [0.5, 1.5]
-    assert relative["b"].tolist() == [0, 0]
 
 
 @pytest.mark.parametrize(("width", "multiple", "up"), [(1, 8, 8), (8, 8, 8), (9, 8, 16), (5, 1, 5)])

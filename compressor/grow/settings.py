@@ -1,0 +1,29 @@
+"""What a recipe says of growing."""
+
+from pydantic import Field
+
+from compressor.settings import Settings
+
+
+class GrowSettings(Settings):
+    """Growing from narrow to wide, in place of a search at full width.
+
+    The recipe's network is the widest that can come out. Rounds of training along the path follow
+    each other; a coupling of which nearly all units have entered is too narrow and is widened.
+    """
+
+    start_share: float = Field(default=0.125, gt=0, le=1)
+    """Share of its units that each coupling starts with, up to whole steps of its alignment."""
+    saturated: float = Field(default=0.8, gt=0, le=1)
+    """The paper's tau: a coupling with this share of its units in the support is widened."""
+    growth: float = Field(default=1.1, ge=1)
+    """A coupling is widened by this factor, by one step of its alignment at least."""
+    round_epochs: int = Field(default=2, ge=1)
+    """Epochs between two looks at the couplings; ``train.epochs`` bounds all rounds together."""
+    patience: int = Field(default=1, ge=1)
+    """Rounds without growth after which the network has its size."""
+    ceiling_macs: float = Field(default=1.0, gt=0, le=1)
+    """Share of the full network's MACs that is not passed."""
+    ceiling_latency: float | None = Field(default=None, gt=0, le=1)
+    """Share of the full network's time on the target that is not passed; measured before each
+    growth."""

@@ -1,0 +1,130 @@
+"""Families: several sizes beside each other, their curve and what they cost."""
+
+import io
+
+import pytest
+from click.testing import CliRunner
+
+from compressor.cli import main
+from compressor.console import Console
+from compressor.errors import BudgetError
+from compressor.files import read_json
+from compressor.sizes.family import (
+    LEAST_SHARE,
+    NUM_SIZES,
+    FamilyPlan,
+    as_text,
+    default_shares,
+    make_family,
+    mark_dominated,
+)
+from compressor.sizes.slices import Source
+
+SHARES = (1.0, 0.4)
+
+
+@pytest.fixture(scope="module")
+def family(digits_run, tmp_path_factory):
+    out = tmp_path_factory.mktemp("sizes") / "family"
+    plan = FamilyPlan(out, SHARES, tune_epochs=1, overrides=("bench.rounds=4",))
+    record = make_family(Source.open(digits_run.folder), plan, Console(quiet=True), "cpu")
+    return out, record
+
+
+def test_each_member_is_a_package_of_its_size(family):
+    out, record = family
+    assert [member["share"] for member in record["members"]] == list(SHARES)
+    for member in record["members"]:
+        assert 0.98 * member["share"] <= member["macs_share"] <= member["share"]
+        assert (out / f"keep_macs-{member['share']:g}" / "package" / "manifest.json").is_file()
+    assert read_json(out / "family.json") == record
+
+
+def test_all_are_timed_beside_the_dense_network(family):
+    _, record = family
+    assert set(record["timing"]["latency"]) == {"dense", "1", "0.4"}
+    assert record["dense"]["speedup"]["median"] == 1.0
+    assert all(member["latency_ms"] > 0 for member in record["members"])
+
+
+def test_the_cost_is_that_of_one_search_instead_of_one_for_each(family, digits_run):
+    _, record = family
+    cost = record["cost"]
+    search = cost["separate_macs"] - cost["family_macs"]
+    images = read_json(digits_run.folder / "train" / "compute.json")["images"]
+    assert search == 3 * record["dense"]["macs"] * images * (len(SHARES) - 1)
+    assert cost["macs_share"] == cost["family_macs"] / cost["separate_macs"] < 1
+
+
+def test_the_page_has_a_line_for_each(family):
+    out, record = family
+    page = (out / "family.md").read_text()
+    assert page == as_text(record)
+    assert "| dense |" in page
+    assert page.count("| 0.4 |") == 1
+
+
+def test_a_family_that_is_made_is_not_made_again(family, digits_run):
+    out, record = family
+    stream = io.StringIO()
+    plan = FamilyPlan(out, SHARES, tune_epochs=1, overrides=("bench.rounds=4",))
+    again = make_family(Source.open(digits_run.folder), plan, Console(stream=stream), "cpu")
+    assert "tune: epoch" not in stream.getvalue()
+    assert [m["accuracy"] for m in again["members"]] == [m["accuracy"] for m in record["members"]]
+
+
+def test_a_size_below_the_floors_is_refused_before_anything_is_tuned(digits_run, tmp_path):
+    plan = FamilyPlan(tmp_path / "f", (0.5, 0.01), tune_epochs=1)
+    with pytest.raises(BudgetError, match="floors alone cost"):
+        make_family(Source.open(digits_run.folder), plan, Console(quiet=True), "cpu")
+    assert not list((tmp_path / "f").glob("*/tune"))
+
+
+def test_default_sizes_fall_in_equal_ratios_to_the_least():
+    shares = default_shares(0.0)
+    assert len(shares) == NUM_SIZES
+    assert shares[0] == 1.0
+    assert shares[-1] == LEAST_SHARE
+    ratios = [after / before for before, after in zip(shares, shares[1:], strict=False)]
+    assert max(ratios) - min(ratios) < 0.01
+
+
+def test_default_sizes_end_at_floors_that_cost_more():
+    assert default_shares(0.11)[-1] == 0.11
+
+
+def row(accuracy, macs, test=0.5):
+    costs = dict.fromkeys(("params", "bytes", "latency_ms"), macs)
+    return {"accuracy": {"validation": accuracy, "test": test}, "macs": macs, **costs}
+
+
+def test_a_member_is_dominated_if_another_is_as_accurate_and_no_dearer():
+    rows = [row(0.9, 100), row(0.92, 50), row(0.8, 10)]
+    mark_dominated(rows)
+    assert [bool(r["dominated"]) for r in rows] == [True, False, False]
+
+
+def test_of_two_equal_members_the_first_stays():
+    rows = [row(0.9, 50), row(0.9, 50)]
+    mark_dominated(rows)
+    assert [bool(r["dominated"]) for r in rows] == [False, True]
+
+
+def test_domination_is_told_for_each_cost_apart():
+    slower = row(0.9, 50) | {"latency_ms": 70}
+    rows = [slower, row(0.95, 60)]
+    mark_dominated(rows)
+    assert rows[0]["dominated"] == ["latency_ms"]
+
+
+def test_untuned_members_are_judged_by_test_images():
+    rows = [row(None, 100, test=0.8), row(None, 50, test=0.9)]
+    mark_dominated(rows)
+    assert rows[0]["dominated"]
+
+
+@pytest.mark.parametrize("sizes", ["1,two", "0", "1.5,0.5", ""])
+def test_sizes_that_are_no_shares_are_refused(digits_run, sizes):
+    result = CliRunner().invoke(main, ["family", str(digits_run.folder), "--sizes", sizes])
+    assert result.exit_code == 2
+    assert "give shares above 0 and up to 1" in result.stderr
