@@ -4,19 +4,24 @@ import errno
 import json
 import shlex
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 import click
 
 from compressor.bench.command import BenchCommand
+from compressor.bench.onnx_input import onnx_image_shape
 from compressor.console import Console
 from compressor.doctor.command import doctor
 from compressor.errors import CompressorError
 from compressor.inspection.command import InspectCommand
 from compressor.sizes.command import family_command, slice_command
 from compressor.tensorrt.command import BuildCommand
+from compressor.tickets.command import ticket_command
+from compressor.transfer.command import transfer_command
 
 STAGE_HELP = {
     "inspect": "Find the couplings and export the untrained network, before any training.",
@@ -33,7 +38,11 @@ STAGE_HELP = {
 }
 """Commands that run the pipeline up to one stage."""
 
-WRAPPED = {"inspect": InspectCommand, "build": BuildCommand, "bench": BenchCommand}
+WRAPPED: dict[str, Callable[[click.Command], click.Command]] = {
+    "inspect": InspectCommand,
+    "build": partial(BuildCommand, check_images=onnx_image_shape),
+    "bench": BenchCommand,
+}
 """Of these, the ones that also take something else than a recipe."""
 
 DISK_FULL = "Free some space."
@@ -227,6 +236,8 @@ _add_pipeline_commands()
 main.add_command(doctor)
 main.add_command(slice_command)
 main.add_command(family_command)
+main.add_command(transfer_command)
+main.add_command(ticket_command)
 
 
 @main.command()

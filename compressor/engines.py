@@ -47,30 +47,59 @@ _OF_PLANS: tuple[Precision, ...] = ("fp32", "fp16", "bf16", "int8", "fp8")
 
 _LIST = (
     Engine(
-        *("onnxruntime", "ONNX Runtime", "onnx", "cpu", "onnxruntime", "onnxruntime"),
-        ("fp32", "int8"),
-        "ONNX Runtime computes fp16 in float32 on a CPU, and has no bf16 or fp8 layers there",
+        name="onnxruntime",
+        title="ONNX Runtime",
+        runs="onnx",
+        device="cpu",
+        module="onnxruntime",
+        package="onnxruntime",
+        precisions=("fp32", "int8"),
+        otherwise=(
+            "ONNX Runtime computes fp16 in float32 on a CPU, and has no bf16 or fp8 layers there"
+        ),
     ),
     Engine(
-        *("openvino", "OpenVINO", "onnx", "cpu", "openvino", "openvino"),
-        ("fp32", "bf16", "int8"),
+        name="openvino",
+        title="OpenVINO",
+        runs="onnx",
+        device="cpu",
+        module="openvino",
+        package="openvino",
+        precisions=("fp32", "bf16", "int8"),
         # Asked for f16 it does compute so where the processor can, slower than in float32.
-        "OpenVINO computes fp16 in float32 on a CPU as it is set here, and has no fp8 there",
+        otherwise=(
+            "OpenVINO computes fp16 in float32 on a CPU as it is set here, and has no fp8 there"
+        ),
     ),
     Engine(
-        *("torch", "PyTorch", "module", "cpu", "torch", "torch"),
-        ("fp32",),
-        "networks are run in PyTorch as they are, in float32",
+        name="torch",
+        title="PyTorch",
+        runs="module",
+        device="cpu",
+        module="torch",
+        package="torch",
+        precisions=("fp32",),
+        otherwise="networks are run in PyTorch as they are, in float32",
     ),
     Engine(
-        *("tensorrt", "TensorRT", "plan", "cuda", "tensorrt", "tensorrt"),
-        _OF_PLANS,
-        "TensorRT computes in what the graph says",
+        name="tensorrt",
+        title="TensorRT",
+        runs="plan",
+        device="cuda",
+        module="tensorrt",
+        package="tensorrt",
+        precisions=_OF_PLANS,
+        otherwise="TensorRT computes in what the graph says",
     ),
     Engine(
-        *("tensorrt-rtx", "TensorRT-RTX", "plan", "cuda", "tensorrt_rtx", "tensorrt-rtx"),
-        _OF_PLANS,
-        "TensorRT-RTX computes in what the graph says",
+        name="tensorrt-rtx",
+        title="TensorRT-RTX",
+        runs="plan",
+        device="cuda",
+        module="tensorrt_rtx",
+        package="tensorrt-rtx",
+        precisions=_OF_PLANS,
+        otherwise="TensorRT-RTX computes in what the graph says",
     ),
 )
 

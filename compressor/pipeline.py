@@ -2,9 +2,9 @@
 
 import datetime
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from compressor.stages import building, delivery, growing, stripping, training
 from compressor.stages.ready import check_here
 from compressor.tasks.model import find_file
 from compressor.train.device import Device, on_cpu
+from compressor.train.ticket import KEEP
 
 PLACES_FILE = "places.json"
 """Where the files lay that a run read beside its recipe."""
@@ -78,6 +79,19 @@ STAGES = (
 
 
 @dataclass(frozen=True)
+class Given:
+    """What is done in a stage instead of its own work.
+
+    Attributes:
+        work: What is done; it writes what the stage's own work would have.
+        made_of: What it depends on beside the recipe, as JSON; part of the stage's key.
+    """
+
+    work: Callable[[Context, Path], None]
+    made_of: Any
+
+
+@dataclass(frozen=True)
 class Where:
     """Where and how a recipe is run.
 
@@ -89,6 +103,7 @@ class Where:
         model_folders: Where factory files are looked for.
         until: Last stage to run, or None for all.
         shared: What other runs of the same network have found before.
+        given: What stands in for the work of a stage, by its name.
     """
 
     out: Path
@@ -98,6 +113,7 @@ class Where:
     model_folders: tuple[Path, ...] = (Path(),)
     until: str | None = None
     shared: Shared = field(default_factory=Shared)
+    given: Mapping[str, Given] = field(default_factory=dict)
 
 
 def default_out(recipe: Recipe) -> Path:
@@ -133,14 +149,13 @@ def run_recipe(recipe: Recipe, where: Where) -> Run:
         shared=where.shared,
     )
     with run.locked() if is_main else nullcontext():
+        work = _work(recipe, where)
         if is_main:
-            if not (run.folder / "strip").is_dir():
-                check_here(recipe)
+            check_here(recipe, _to_do(run, work) - set(where.given))
             _write_head(recipe, run, where.model_folders)
-        inputs = _inputs(recipe, where.model_folders)
-        for stage in _stages_until(where.until):
+        for stage, settings in work:
             processes.wait_for_everyone()
-            _run_stage(stage, context, _settings(stage, recipe) | {"inputs": inputs}, processes)
+            _run_stage(stage, context, settings, processes)
         processes.wait_for_everyone()
     return run
 
@@ -153,6 +168,30 @@ def is_first_process() -> bool:
 def _stages_until(last: str | None) -> tuple[Stage, ...]:
     names = [stage.name for stage in STAGES]
     return STAGES if last is None else STAGES[: names.index(last) + 1]
+
+
+def _work(recipe: Recipe, where: Where) -> list[tuple[Stage, dict[str, Any]]]:
+    """The stages up to the last one wanted, each with all that its key is made of."""
+    inputs, work = _inputs(recipe, where.model_folders), []
+    for stage in _stages_until(where.until):
+        settings = _settings(stage, recipe) | {"inputs": inputs}
+        if (given := where.given.get(stage.name)) is None:
+            work.append((stage, settings))
+        else:
+            work.append((replace(stage, work=given.work), settings | {"given": given.made_of}))
+    return work
+
+
+def _to_do(run: Run, work: Sequence[tuple[Stage, dict[str, Any]]]) -> set[str]:
+    """Names of the stages that are not done yet, and of those made from them, which may change."""
+    run.reread()
+    found: set[str] = set()
+    for stage, settings in work:
+        if not found.isdisjoint(stage.made_from) or not run.was_finished(
+            stage.name, run.key(settings, stage.made_from)
+        ):
+            found.add(stage.name)
+    return found
 
 
 def _write_head(recipe: Recipe, run: Run, model_folders: tuple[Path, ...]) -> None:
@@ -209,6 +248,13 @@ def _settings(stage: Stage, recipe: Recipe) -> dict[str, Any]:
     if stage.name == "train" and recipe.grow is not None:
         grown = {"grow": recipe.grow.model_dump(mode="json"), "steps": strip.round_to}
         settings |= grown | {"target": recipe.target.model_dump(mode="json")}
+    # What a ticket asks for beside the weights found: a stage without one stays as it was.
+    if stage.name == "train" and recipe.ticket.epoch is not None:
+        settings["ticket"] = recipe.ticket.epoch
+    if stage.name == "strip" and recipe.ticket.weights != KEEP:
+        settings["ticket"] = recipe.ticket.weights
+    if stage.name == "train" and recipe.stop is not None:
+        settings["stop"] = recipe.stop.with_budget(strip).model_dump(mode="json")
     # Networks are exported to be timed.
     opset = {"export": recipe.export.opset} if stage.name == "strip" and strip.in_time else {}
     return settings | depth | opset | (held if stage.name in ("inspect", "train") else {})

@@ -12,8 +12,8 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from compressor.bench.timer import BenchSettings
 from compressor.data.catalog import DataSettings
 from compressor.errors import RecipeError
+from compressor.export.engine_plans import PlanSettings, plan_faults
 from compressor.export.onnx import ExportSettings
-from compressor.export.plans import PlanSettings, plan_faults
 from compressor.export.precision import PrecisionSettings
 from compressor.grow.settings import GrowSettings
 from compressor.overrides import near, set_value
@@ -30,6 +30,8 @@ from compressor.train.settings import (
     TrainSettings,
     TuneSettings,
 )
+from compressor.train.stop_settings import StopSettings, stop_faults
+from compressor.train.ticket import TicketSettings, ticket_faults
 
 EXAMPLE = "train.epochs=3"
 """Of an override, for messages."""
@@ -66,12 +68,16 @@ class Recipe(Settings):
     """The dense reference and teacher."""
     train: SearchSettings
     """The search: sparse training that makes the path."""
+    stop: StopSettings | None = None
+    """What ends the search before its last epoch; None lets it go on to the end."""
     grow: GrowSettings | None = None
     """Growing from narrow to wide in place of a search at full width; None searches."""
     target: TargetSettings = TargetSettings()
     """What the slim network is to run on."""
     strip: StripSettings = StripSettings()
     """What the slim network may cost."""
+    ticket: TicketSettings = TicketSettings()
+    """Which weights the slim network is tuned from."""
     tune: TuneSettings
     """Training of the slim network, with the dense one as teacher."""
     export: ExportSettings = ExportSettings()
@@ -89,6 +95,8 @@ class Recipe(Settings):
             *_nothing_to_remove(self.sparsity, self.strip),
             *_untrained(self),
             *_cannot_grow(self),
+            *_cannot_stop(self),
+            *ticket_faults(self.ticket, self.train.epochs, grows=self.grow is not None),
             *_without_effect(self),
             *plan_faults(self.tensorrt, self.precision, self.bench),
         ]
@@ -122,6 +130,15 @@ def _cannot_grow(recipe: "Recipe") -> list[str]:
         f"grow: the path of units says what is too narrow, and sparsity is {sparsity.method} at "
         f'level {level}. Write sparsity.method = "dessilbi" at level "unit", or leave [grow] out.'
     ]
+
+
+def _cannot_stop(recipe: "Recipe") -> list[str]:
+    """What stands against ending the search early, a line each; nothing where no rule is given."""
+    if recipe.stop is None:
+        return []
+    if recipe.grow is not None:
+        return ["stop: growing has a rule of its own. Write grow.patience, or leave [stop] out."]
+    return stop_faults(recipe.stop, recipe.sparsity, recipe.strip, recipe.train.epochs)
 
 
 def _without_effect(recipe: "Recipe") -> list[str]:

@@ -25,7 +25,6 @@ from compressor.export.profiles import PROFILES, MeasuredBy, profile_for
 from compressor.listing import LISTS
 from compressor.stages.in_precision import WAYS
 from compressor.strip.target import TargetSettings
-from compressor.tensorrt.module import MODULES, Flavour
 
 
 def on(device):
@@ -35,7 +34,7 @@ def on(device):
 def test_the_names_that_settings_take_are_those_of_the_list():
     assert get_args(EngineName) == tuple(ENGINES)
     assert set(get_args(CpuEngine)) == on("cpu")
-    assert set(get_args(GpuEngine)) == set(get_args(Flavour)) == set(GPU_ENGINES) == on("cuda")
+    assert set(get_args(GpuEngine)) == set(GPU_ENGINES) == on("cuda")
     assert TargetSettings.model_fields["engine"].annotation == EngineName
 
 
@@ -44,7 +43,6 @@ def test_every_engine_of_the_list_has_its_runners():
     assert set(OPENERS) == set(FILE_ENGINES) == set(FILE_ENGINE_NAMES)
     assert set(IMAGE_SHAPES) == {ENGINES[name].runs for name in FILE_ENGINE_NAMES}
     assert set(OWN_FACTS) <= set(FILE_ENGINES)
-    assert all(ENGINES[flavour].module == module for flavour, module in MODULES.items())
 
 
 def test_files_are_measured_by_engines_of_the_list_or_as_written():

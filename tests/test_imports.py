@@ -1,7 +1,6 @@
 import importlib
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -31,15 +30,14 @@ def test_neither_the_package_nor_help_loads_a_heavy_library(code):
     assert not loaded_by(code) & HEAVY
 
 
-def test_help_takes_less_than_a_second():
-    def seconds():
-        started = time.monotonic()
-        command = [sys.executable, "-m", "compressor.cli", "--help"]
-        subprocess.run(command, capture_output=True, timeout=60, check=True)
-        return time.monotonic() - started
-
-    # The best of some: others may be using the machine.
-    assert min(seconds() for _ in range(4)) < 1.0
+def test_help_loads_no_more_modules_than_it_needs():
+    """What takes time before help is shown is loading: 330 modules now, PyTorch alone has 1,200."""
+    code = "from compressor.cli import main\nmain(['--help'], standalone_mode=False)"
+    script = f"import sys\n{code}\nprint(len(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert int(done.stdout.splitlines()[-1]) < 500
 
 
 @pytest.mark.parametrize("name", compressor.__all__)

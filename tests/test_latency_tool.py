@@ -37,7 +37,11 @@ RATIO = {"median": 3.8, "low": 3.7, "high": 3.9}
 
 
 def link(median):
-    return {"p50": 1.0 / median, "speedup": {"median": median, "low": median, "high": median}}
+    return {
+        "p50": 1.0 / median,
+        "samples": 300,
+        "speedup": {"median": median, "low": median, "high": median},
+    }
 
 
 MACS = {
@@ -227,14 +231,15 @@ def test_the_chain_is_read_from_the_run_where_it_has_it_and_else_measured(finish
         lambda record: record["chain"]["latency"].pop("32"),
         lambda record: record["chain"]["latency"]["1"].pop(latency_chain.INT8),
         lambda record: record["method"].update(num_threads=2),
+        lambda record: record["chain"]["latency"]["32"][latency_chain.INT8].update(samples=299),
     ],
-    ids=["no chain", "no batch 32", "no int8", "other threads"],
+    ids=["no chain", "no batch 32", "no int8", "other threads", "too few rounds"],
 )
 def test_a_record_without_all_that_is_asked_is_not_used(finished, change):
     record = read_json(finished / "bench" / "latency.json")
-    assert latency_chain.recorded(record, 1) is not None
+    assert latency_chain.recorded(record, 1, 300) is not None
     change(record)
-    assert latency_chain.recorded(record, 1) is None
+    assert latency_chain.recorded(record, 1, 300) is None
 
 
 def test_a_folder_that_is_no_run_is_refused_and_left_as_it_is(tmp_path):

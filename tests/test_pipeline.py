@@ -282,14 +282,18 @@ class TestRunningAgain:
             assert verified[record["file"]]["accuracy"] == pytest.approx(slim, abs=0.05)
             assert 1e-5 < verified[record["file"]]["max_rel_diff"] < 0.2
         chain = read_json(folder / "bench/latency.json")["chain"]
-        assert chain["unmeasured"] == ["model.int8-tensorrt.onnx"]
+        (unmeasured,) = chain["unmeasured"].items()
+        assert unmeasured == (
+            "model.int8-tensorrt.onnx",
+            "tensorrt runs plans, and none was built of it",
+        )
         assert list(chain["latency"]["1"]) == [
             *("dense, torch", "dense, onnxruntime", "slim, onnxruntime"),
             *("slim fp16, onnxruntime", "slim int8-ort-cpu, onnxruntime"),
         ]
         page = (folder / "report.md").read_text(encoding="utf-8")
         assert "slim int8-ort-cpu, onnxruntime" in page
-        assert "runs model.int8-tensorrt.onnx: unmeasured" in page
+        assert "Not timed: model.int8-tensorrt.onnx. Why: tensorrt runs plans" in page
 
     def test_how_each_file_was_exported_is_on_record(self, digits_run):
         found = read_json(digits_run.folder / "export/exporters.json")

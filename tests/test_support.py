@@ -8,8 +8,17 @@ from compressor.sparsity.dense import DenseSettings
 from compressor.sparsity.magnitude import MagnitudeSettings
 from compressor.sparsity.split_lbi import SplitLBISettings
 from compressor.strip.budget import Cost, StripSettings
-from compressor.support import SupportWatch, forecast, to_keep_more
+from compressor.support import (
+    SupportCost,
+    SupportWatch,
+    forecast,
+    meeting_epoch,
+    stop_rule,
+    to_keep_more,
+)
 from compressor.tasks.classification import Classification, TaskSettings
+from compressor.train.stop_settings import StopSettings
+from compressor.train.stopping import Look
 
 
 @pytest.mark.parametrize(
@@ -67,7 +76,7 @@ def test_a_budget_of_parameters_is_followed_in_parameters(chain):
     whole = (9 * 4 + 4) + (4 * 9 * 6 + 6) + (24 * 10 + 10)
     assert figures == {"support_params_share": pytest.approx(kept / whole)}
     line = watch.line(record(chain, 1, 2, 3))
-    assert line == "support holds 40% of the parameters (50% of the units), budget 50%"
+    assert line.startswith("support holds 40% of the parameters (50% of the units), budget 50%")
 
 
 def test_a_support_that_falls_short_is_told_once_with_its_figures(chain):
@@ -137,7 +146,7 @@ def test_a_share_of_the_time_is_followed_in_macs_and_said_so(chain):
     line = watch.line(record(chain, 1, 4, 3))
     assert line.startswith("support holds ")
     assert " of the MACs " in line
-    assert line.endswith(", budget 90% of the latency, followed in MACs")
+    assert ", budget 90% of the latency, followed in MACs, met in epoch 2" in line
     notices = [watch.notices(record(chain, epoch, 1, 1)) for epoch in (1, 2, 3)]
     assert [len(said) for said in notices] == [0, 1, 0]
     assert "the budget is 90.0% of the latency, taken for that share of the MACs." in notices[1][0]
@@ -147,3 +156,116 @@ def test_milliseconds_are_compared_with_nothing(chain):
     watch = watching(chain, latency_ms=3.5)
     assert watch.line(record(chain, 1, 4, 3)).endswith(", budget 3.5 ms, which MACs do not tell")
     assert [watch.notices(record(chain, epoch, 1, 1)) for epoch in (1, 2, 3, 4)] == [[]] * 4
+
+
+@pytest.mark.parametrize(
+    ("shares", "num_epochs", "budget", "expected"),
+    [
+        ({1: 0.1}, 10, 0.3, 3),
+        ({1: 0.1}, 10, 0.31, 4),
+        ({1: 0.1, 2: 0.3}, 10, 0.4, 3),
+        ({1: 0.1, 2: 0.3}, 3, 0.5, 3),
+        ({1: 0.1, 2: 0.3}, 3, 0.51, None),
+        ({1: 0.1, 2: 0.1}, 10, 0.2, None),
+        ({1: 0.3, 2: 0.1}, 10, 0.2, None),
+        ({1: 0.1, 2: 0.5}, 10, 0.5, 2),
+        ({1: 0.1, 2: 0.5, 3: 0.7}, 10, 0.5, 2),
+        ({1: 0.6, 2: 0.4, 3: 0.5}, 10, 0.5, 3),
+        ({6: 0.7}, 10, 0.5, 6),
+        ({6: 0.3}, 10, 0.5, 10),
+        ({1: 0.0, 2: 1e-300}, 10, 0.5, None),
+    ],
+)
+def test_the_epoch_that_fills_the_budget_is_the_first_that_did_or_will(
+    shares, num_epochs, budget, expected
+):
+    assert meeting_epoch(shares, num_epochs, budget) == expected
+
+
+def test_the_outlook_is_logged_from_a_tenth_of_the_search_on(chain):
+    watch = watching(chain, num_epochs=20, keep_macs=0.5)
+    assert watch.outlook(record(chain, 1, 1, 1)) == {}
+    share = watch.share(widths(chain, 1, 1))
+    before = watch.share(widths(chain, 1, 0))
+    watch.outlook(record(chain, 2, 1, 0))
+    outlook = watch.outlook(record(chain, 3, 1, 1))
+    assert outlook["support_share_at_end"] == pytest.approx(min(1, share + 17 * (share - before)))
+    assert outlook["budget_met_epoch"] == 3 + -(-(0.5 - share) // (share - before))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "end"),
+    [
+        ((1, 1), (2, 3), "budget 50%, met in epoch 3"),
+        ((2, 3), (2, 3), "budget 50%, not met by the end: heading for 36%"),
+        ((1, 1), (4, 6), "budget 50%, met in epoch 2"),
+        ((4, 6), (4, 3), "budget 50%, met in epoch 1, heading for 8%"),
+    ],
+)
+def test_a_person_is_told_when_the_budget_will_be_met(chain, first, second, end):
+    watch = watching(chain, keep_macs=0.5)
+    watch.line(record(chain, 1, *first))
+    assert watch.line(record(chain, 2, *second)).endswith(end)
+
+
+def test_an_empty_support_and_a_search_that_stops_are_heading_nowhere(chain):
+    watch = watching(chain, keep_macs=0.9)
+    stopped = record(chain, 2, 1, 1) | {"stopped": "so"}
+    assert watch.outlook(record(chain, 1, 0, 0)) == watch.outlook(stopped) == {}
+    assert watch.line(stopped).endswith("budget 90%")
+    assert watch.notices(stopped) == []
+
+
+def test_without_a_share_as_budget_there_is_no_outlook(chain):
+    assert watching(chain).outlook(record(chain, 4, 1, 1)) == {}
+    assert watching(chain, latency_ms=2.0).outlook(record(chain, 4, 1, 1)) == {}
+
+
+@pytest.fixture
+def ruled(chain):
+    """Figures of a rule and why it ends the search, for a support of these widths."""
+    couplings, cost = chain
+
+    def ask(kept, stop, **budget):
+        rule = stop_rule(StopSettings(**stop), StripSettings(**budget), cost, couplings)
+        support = couplings.everything()
+        for flags, width in zip(support.keep.values(), kept, strict=True):
+            flags[width:] = False
+        figures = rule.figures(Look(couplings.everything(), support, lambda batches: batches / 16))
+        return figures, rule.why([figures | {"validation_accuracy": 0.95}])
+
+    return ask
+
+
+@pytest.mark.parametrize(
+    ("stop", "budget", "key"),
+    [
+        ({}, {"keep_macs": 0.34}, "support_macs_share"),
+        ({}, {"keep_latency": 0.34}, "support_macs_share"),
+        ({"keep_macs": 0.34}, {"keep_params": 0.9}, "support_macs_share"),
+        ({}, {"keep_params": 0.39}, "support_params_share"),
+        ({"keep_params": 0.39}, {"keep_macs": 0.9}, "support_params_share"),
+    ],
+)
+def test_the_budget_rule_ends_the_search_once_the_support_fills_the_budget(
+    chain, ruled, stop, budget, key
+):
+    couplings, cost = chain
+    in_macs, in_params = (
+        SupportCost.in_macs(cost, couplings),
+        SupportCost.in_params(cost, couplings),
+    )
+    counted = in_macs if key == in_macs.key else in_params
+    stop = {"rule": "budget", **stop}
+    figures, why = ruled((2, 3), stop, **budget)
+    assert figures == {key: counted.share(widths(chain, 2, 3))}
+    assert f"of the {counted.word}, and the budget is 3" in why
+    assert ruled((2, 2), stop, **budget)[1] is None
+
+
+def test_the_settings_reach_the_other_rules(ruled):
+    assert ruled((2, 3), {"rule": "share", "share": 0.5})[1] is not None
+    assert ruled((2, 2), {"rule": "share", "share": 0.5})[1] is None
+    assert ruled((2, 3), {"rule": "stable", "jaccard": 0.5, "patience": 1})[1] is not None
+    assert ruled((2, 2), {"rule": "stable", "jaccard": 0.5, "patience": 1})[1] is None
+    assert ruled((2, 3), {"rule": "accuracy", "norm_batches": 8})[0] == {"masked_accuracy": 0.5}

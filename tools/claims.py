@@ -88,14 +88,16 @@ def _count(text: str) -> int:
 
 
 def wanted(parser: argparse.ArgumentParser, only: str | None) -> list[Claim]:
-    """The claims that were asked for; E6 stands for E6b and E6c too."""
+    """The claims that were asked for, each or by part; E6 stands for E6b and E6c too."""
     if only is None:
         return list(CLAIMS.values())
     names: dict[str, None] = {}
     for asked in only.split(","):
-        found = [name for name in CLAIMS if re.fullmatch(f"{re.escape(asked)}[a-z]?", name)]
+        one = re.compile(f"{re.escape(asked)}[a-z]?")
+        found = [n for n, claim in CLAIMS.items() if one.fullmatch(n) or claim.part == asked]
         if not found:
-            near = difflib.get_close_matches(asked, CLAIMS, n=1, cutoff=0.0)
+            parts = [claim.part for claim in CLAIMS.values()]
+            near = difflib.get_close_matches(asked, [*CLAIMS, *parts], n=1, cutoff=0.0)
             parser.error(f"--only {asked}: no such claim. The nearest is {near[0]}.")
         names |= dict.fromkeys(found)
     return [CLAIMS[name] for name in CLAIMS if name in names]

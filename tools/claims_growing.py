@@ -1,15 +1,15 @@
 """E8: a network grows from few filters to as many as its path asks for.
 
 After Fu et al., arXiv 1905.09449: it trains for some epochs along DessiLBI's path; a layer of which
-nearly all filters have entered is too narrow and is widened; the new network takes over the old
-weights as its leading block, while optimiser and twins start anew. Once no layer is too narrow, it
-is trained as it is.
+nearly all filters have entered is too narrow and is widened. Once nothing enters any more it is
+trained as it is. The rounds are the product's own (``compressor.grow``): the output stays as it is
+when the network is widened, and momentum and path go on.
 """
 
-from collections.abc import Sequence
+import tempfile
+from pathlib import Path
 from typing import Any
 
-import torch
 from claims_digits import (
     WIDTHS,
     Run,
@@ -17,19 +17,25 @@ from claims_digits import (
     couplings_of,
     digits,
     epochs_of,
-    horizon_of,
     network,
     settings_of,
 )
-from torch import nn
 
-from compressor.count import count
+from compressor.count import count, layer_macs
+from compressor.grow.rounds import Grown, Growth, clock, grow
+from compressor.grow.settings import GrowSettings
+from compressor.grow.widths import Ceiling, Limits
 from compressor.sparsity.split_lbi import SplitLBI, SplitLBISettings
+from compressor.strip.budget import removed_units
+from compressor.strip.cost import Cost
+from compressor.structure import Structure
 from compressor.tasks.classification import Classification
+from compressor.tasks.task import TaskLoss
+from compressor.train.loop import Job, Surroundings, steps_per_epoch
 
 Figures = dict[str, Any]
 
-FIRST_WIDTHS = (4, 4, 4)
+FIRST_WIDTH = 4
 SATURATED = 0.8
 """The paper's tau: a layer with this share of its filters in is widened."""
 
@@ -41,60 +47,77 @@ MOST_ROUNDS = 60
 
 def grown(seed: int, effort: float) -> Figures:
     """Accuracy and MACs of the grown network, and of a fixed one trained for as many epochs."""
-    task, widths = digits(), [FIRST_WIDTHS]
-    net = network(seed, widths=FIRST_WIDTHS)
-    ended = False
-    for part in range(max(2, round(effort * MOST_ROUNDS))):
-        wider = widened(widths[-1], _round_(net, task, seed + 100 * part, effort))
-        if ended := wider == widths[-1]:
-            break
-        net = with_leading_block(network(seed + 100 * (part + 1), widths=wider), net)
-        widths.append(wider)
+    task = digits()
+    made = grown_network(seed, effort, task)
     epochs = epochs_of(effort, LAST_EPOCHS)
-    Run(net, task, settings_of(epochs), seed).train()
-    total = epochs + len(widths) * epochs_of(effort, ROUND_EPOCHS)
+    Run(made.model, task, settings_of(epochs), seed).train()
+    last = made.film[-1]
+    total = epochs + last["epoch"]
     fixed = network(seed)
     Run(fixed, task, settings_of(total), seed).train()
+    images = steps_per_epoch(task, settings_of(1)) * settings_of(1).batch_size
+    fixed_macs = count(fixed, task.example(2)).macs
     return {
-        "ended": ended,
-        "rounds": len(widths),
-        "widths": [list(some) for some in widths],
-        "grown_accuracy": accuracy(net, task),
+        "ended": last["epoch"] < rounds_of(effort) * epochs_of(effort, ROUND_EPOCHS),
+        "rounds": len(made.film),
+        "widths": [list(frame["widths"].values()) for frame in made.film],
+        "grown_accuracy": accuracy(made.model, task),
         "fixed_accuracy": accuracy(fixed, task),
-        "grown_macs": count(net, task.example(2)).macs,
-        "fixed_macs": count(fixed, task.example(2)).macs,
+        "grown_macs": last["macs"],
+        "fixed_macs": fixed_macs,
+        # Of forward passes; training costs three of them, on both sides.
+        "grown_training_macs": last["forward_macs"] + last["macs"] * epochs * images,
+        "fixed_training_macs": fixed_macs * total * images,
         "fixed_widths": list(WIDTHS),
         "epochs": total,
     }
 
 
-def _round_(net: nn.Module, task: Classification, seed: int, effort: float) -> list[float]:
-    """Train ``net`` for a round; the share of each layer's filters that entered.
-
-    Nothing in the experiment fixes nu and lambda, so they are the product's own: lambda the mean
-    norm at the start of the round, nu from the length of the round.
-    """
-    settings = settings_of(epochs_of(effort, ROUND_EPOCHS))
-    method = SplitLBI(SplitLBISettings(twin="filter"), horizon_of(task, settings, seed))
-    Run(net, task, settings, seed).train(method, couplings_of(net, task))
-    keep = method.structure().keep
-    # A coupling has the name of the layer that makes its units.
-    layers = [name for name, layer in net.named_modules() if isinstance(layer, nn.Conv2d)]
-    return [float(keep[name].double().mean()) for name in layers]
+def rounds_of(effort: float) -> int:
+    """Rounds at most."""
+    return max(2, round(effort * MOST_ROUNDS))
 
 
-def widened(widths: Sequence[int], shares: Sequence[float]) -> tuple[int, ...]:
-    """The widths of the next round; saturated layers have more filters, others as many."""
-    return tuple(
-        max(width + LEAST_STEP, int(GROWTH * width)) if share >= SATURATED else width
-        for width, share in zip(widths, shares, strict=True)
+def grown_network(seed: int, effort: float, task: Classification) -> Grown:
+    """The network when growing has ended; nu is the product's own for rounds of this length."""
+    full = network(seed)
+    couplings = couplings_of(full, task)
+    cost = Cost.of(full, couplings, layer_macs(full, task.example(2)))
+    whole = cost.macs({})
+
+    def macs(structure: Structure) -> float:
+        return cost.macs(removed_units(structure))
+
+    settings = GrowSettings(
+        start_share=1e-6,
+        saturated=SATURATED,
+        growth=GROWTH,
+        round_epochs=epochs_of(effort, ROUND_EPOCHS),
     )
-
-
-@torch.no_grad()
-def with_leading_block(wide: nn.Module, narrow: nn.Module) -> nn.Module:
-    """``wide``, its first filters and inputs taken from ``narrow``; the rest stays fresh."""
-    for name, small in narrow.state_dict().items():
-        large = wide.state_dict()[name]
-        large[tuple(slice(size) for size in small.shape)] = small
-    return wide
+    training = settings_of(rounds_of(effort) * settings.round_epochs)
+    horizon = clock(training, settings, steps_per_epoch(task, training), seed)
+    growth = Growth(
+        full=full,
+        limits=Limits(
+            couplings,
+            steps={c.name: LEAST_STEP for c in couplings.free},
+            floors={c.name: FIRST_WIDTH for c in couplings.free},
+            ceilings=[Ceiling("ceiling_macs", 1.0, lambda structure: macs(structure) / whole)],
+        ),
+        settings=settings,
+        job=Job(
+            stage="claims",
+            model=full,
+            task=task,
+            objective=TaskLoss(task),
+            sparsifier=SplitLBI(SplitLBISettings(twin="filter"), horizon),
+            couplings=couplings,
+            settings=training,
+            seed=seed,
+        ),
+        sparsifier=lambda: SplitLBI(SplitLBISettings(twin="filter"), horizon),
+        inputs=task.example(8),
+        macs=macs,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        return grow(growth, Surroundings(device="cpu"), Path(folder))

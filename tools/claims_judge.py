@@ -142,6 +142,23 @@ def judge_early_ticket(seeds: Sequence[Figures]) -> Verdict:
     return Verdict(statistics.fmean(gains) >= 2.0 * POINT, measured)
 
 
+MASKED = ("masked_filters_accuracy", "masked_units_accuracy")
+
+
+def judge_masked(seeds: Sequence[Figures]) -> Verdict:
+    """E3c: the ticket trained at full width under masks against the stripped one."""
+    least = mean(seeds, "dense_accuracy") - 1.0 * POINT
+    holds = all(mean(seeds, name) >= least for name in ("ticket_accuracy", *MASKED))
+    measured: dict[str, Any] = {}
+    for name in MASKED:
+        gain = spread([figures[name] - figures["ticket_accuracy"] for figures in seeds])
+        measured[name.replace("accuracy", "gain_accuracy")] = gain
+        holds &= abs(gain["mean"]) <= max(1.0 * POINT, 2 * (gain["standard_error"] or 0.0))
+    return Verdict(
+        holds, measured | over_seeds(seeds, "ticket_accuracy", *MASKED, "dense_accuracy")
+    )
+
+
 def judge_descent(seeds: Sequence[Figures]) -> Verdict:
     """E4, at both strengths of the coupling and of every seed."""
     rises = [run["largest_rise"] for figures in seeds for run in figures["runs"]]
@@ -254,12 +271,15 @@ def judge_growing(seeds: Sequence[Figures]) -> Verdict:
     ended = all(figures["ended"] for figures in seeds)
     gain = mean(seeds, "grown_accuracy") - mean(seeds, "fixed_accuracy")
     small = all(figures["grown_macs"] <= figures["fixed_macs"] for figures in seeds)
-    names = ("grown_accuracy", "fixed_accuracy", "grown_macs", "fixed_macs", "rounds")
+    cheap = all(f["grown_training_macs"] < f["fixed_training_macs"] for f in seeds)
+    names = (
+        *("grown_accuracy", "fixed_accuracy", "grown_macs", "fixed_macs", "rounds"),
+        *("grown_training_macs", "fixed_training_macs"),
+    )
     measured: dict[str, Any] = {"ended": ended, "gain_accuracy": gain}
     measured["widths"] = [figures["widths"][-1] for figures in seeds]
-    return Verdict(
-        ended and small and gain >= -1.5 * POINT, {**measured, **over_seeds(seeds, *names)}
-    )
+    holds = ended and small and cheap and gain >= -1.5 * POINT
+    return Verdict(holds, {**measured, **over_seeds(seeds, *names)})
 
 
 def judge_transfer(seeds: Sequence[Figures]) -> Verdict:

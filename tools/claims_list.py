@@ -8,6 +8,7 @@ from claims_judge import (
     judge_gates,
     judge_growing,
     judge_longer,
+    judge_masked,
     judge_path,
     judge_reliability,
     judge_resume,
@@ -66,6 +67,16 @@ CLAIMS = {
             "tickets",
             judge_early_ticket,
             gates=False,
+        ),
+        Claim(
+            "E3c",
+            "a ticket trained at full width under masks, as published, is as accurate as stripped",
+            "the tickets of E3, rewound; the full network trained with what they leave out held at "
+            "zero: the filters, as published, whose biases go on training, or their biases too",
+            "mean of masked - stripped within 1 point or two standard errors of zero, in both "
+            "ways; means of all three at least mean dense - 1.0 points",
+            "tickets",
+            judge_masked,
         ),
         Claim(
             "E4",
@@ -129,10 +140,11 @@ CLAIMS = {
             "a network grown from 4 filters a layer is as accurate as a fixed one, with fewer MACs",
             "digits, 4 filters in each of three layers at first; rounds of 10 epochs with the "
             "product's own nu and lambda; layers with 80 % of their filters in get 2 more, or a "
-            "tenth; then 40 epochs; fixed: 16, 32, 64, as many epochs in all",
-            "every seed ends, with at most the MACs of the fixed network; mean accuracy at least "
-            "fixed - 1.5 points",
-            "growing",
+            "tenth, at most 16, 32, 64; what is new is split off what is there, so that the output "
+            "stays as it is; then 40 epochs; fixed: 16, 32, 64, as many epochs in all",
+            "every seed ends, with at most the MACs of the fixed network and fewer summed over the "
+            "training; mean accuracy at least fixed - 1.5 points",
+            "grow",
             judge_growing,
         ),
         Claim(

@@ -57,7 +57,7 @@ PARTS = {
         Part("supermask", "claims_masks:supermask", seconds=3600.0),
         Part("exploration", "claims_masks:exploration", seconds=7200.0),
         Part("gates", "claims_gates:gates", files=NET),
-        Part("growing", "claims_growing:grown", files=NET),
+        Part("grow", "claims_growing:grown", files=NET),
         Part("resume", "claims_resume:resume", files=NET),
     )
 }

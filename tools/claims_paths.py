@@ -1,4 +1,4 @@
-"""Experiments on DessiLBI's path through the digits: E1, E2, E3 and E9."""
+"""Experiments on DessiLBI's path through the digits: E1, E2, E3, E3b, E3c and E9."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,8 @@ from claims_digits import (
 )
 from torch import Tensor, nn
 
-from compressor.couplings.coupling import Couplings
+from compressor.couplings.coupling import Couplings, Kind, named_tensors
+from compressor.sparsity.held import Held
 from compressor.sparsity.split_lbi import SplitLBI, SplitLBISettings
 from compressor.structure import Path, Structure
 from compressor.tasks.classification import Classification
@@ -176,14 +177,35 @@ def stopped(course: Sequence[Keep], share: float) -> tuple[Keep, int]:
     return last, len(course)
 
 
+def masks_of(net: nn.Module, couplings: Couplings, keep: Keep, *kinds: Kind) -> Structure:
+    """Masks over the entries of some kinds that make units which are left out."""
+    tensors, masks = named_tensors(net), {}
+    for coupling in couplings.free:
+        for member in coupling.of_kind(*kinds):
+            mask = torch.ones_like(tensors[member.tensor], dtype=torch.bool)
+            member.zero_(mask, ~keep[coupling.name])
+            masks[member.tensor] = mask
+    return Structure(masks, "weight")
+
+
 def tickets(seed: int, effort: float) -> Figures:
-    """E3: tickets of an early stop, rewound and trained as the dense network, and random ones."""
+    """E3: tickets of an early stop, rewound and trained as the dense network, and random ones.
+
+    The ticket of E3 is also trained at full width, with masks that are held fixed (E3c): those of
+    the published code, over the filters alone, and masks over their biases too.
+    """
     task, start = digits(), network(seed)
     couplings, settings = couplings_of(start, task), settings_of(epochs_of(effort))
     course = search(copy.deepcopy(start), task, seed, effort, 64, accuracies=False)
 
     def trained(keep: Keep) -> float:
         return trained_accuracy(slim(start, couplings, keep), task, settings, seed)
+
+    def held(keep: Keep, *kinds: Kind) -> float:
+        net = copy.deepcopy(start)
+        masks = masks_of(net, couplings, keep, *kinds)
+        Run(net, task, settings, seed).train(Held(masks), couplings)
+        return accuracy(net, task)
 
     figures: Figures = {}
     for name, share in (("ticket", TICKET_SHARE), ("early", EARLY_SHARE)):
@@ -192,6 +214,9 @@ def tickets(seed: int, effort: float) -> Figures:
         figures[f"{name}_filters"] = [int(kept.sum()) for kept in keep.values()]
         figures[f"{name}_accuracy"] = trained(keep)
         figures[f"{name}_random_accuracy"] = trained(random_like(keep, seed))
+        if name == "ticket":
+            figures["masked_filters_accuracy"] = held(keep, "filter")
+            figures["masked_units_accuracy"] = held(keep, "filter", "bias")
     dense = copy.deepcopy(start)
     return {**figures, "dense_accuracy": trained_accuracy(dense, task, settings, seed)}
 

@@ -34,7 +34,8 @@ STAGES = ("dense", "export", "verify", "bench")
 def measured(folder: str, num_threads: int, how: How) -> Figures:
     """Latency of every step of the way, batch by batch, and the accuracy of its two ends.
 
-    Times are those of the run's own record where that is of so many threads and of these batches.
+    Times are those of the run's own record where that is of so many threads, of these batches and
+    of as many rounds.
 
     Args:
         folder: Of a finished run.
@@ -51,7 +52,7 @@ def measured(folder: str, num_threads: int, how: How) -> Figures:
         "strip": {k: v for k, v in settings["strip"].items() if k.startswith("keep_") and v},
         "accuracy": accuracy_of(run),
     }
-    kept = recorded(read_json(run.path("bench", "latency.json")), num_threads)
+    kept = recorded(read_json(run.path("bench", "latency.json")), num_threads, how.rounds)
     if kept is not None:
         return {**figures, "source": "the run's record", **kept}
     timing = how.timing(num_threads)
@@ -108,13 +109,21 @@ def accuracy_of(run: Run) -> Figures:
     return {**shares, **right, "test_images": num_images}
 
 
-def recorded(record: Mapping[str, Any], num_threads: int) -> Figures | None:
-    """Latency and method of a run's own record; None if it is of something else."""
+def recorded(record: Mapping[str, Any], num_threads: int, rounds: int) -> Figures | None:
+    """Latency and method of a run's own record; None if it is of something else.
+
+    Args:
+        record: Of the run's timing.
+        num_threads: That must have been used.
+        rounds: Samples that each figure needs at least; a run's time may have been over before.
+    """
     chain, method = record.get("chain"), record["method"]
     if chain is None or method["num_threads"] != num_threads:
         return None
     cells = [chain["latency"].get(str(size), {}) for size in BATCHES]
     if not all({REFERENCE, INT8} <= set(cell) for cell in cells):
+        return None
+    if any(link["samples"] < rounds for cell in cells for link in cell.values()):
         return None
     latency = {str(size): cell for size, cell in zip(BATCHES, cells, strict=True)}
     return {"latency": latency, "method": method, "environment": record["environment"]}

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from compressor.bench.engines import RUNNERS, Side
+from compressor.bench.finite import finite_output
 from compressor.bench.openvino_runner import computes_bf16, hint_of
 from compressor.bench.runner import Runner
 from compressor.bench.stopwatch import CLOCKS, Stopwatch, stopwatch
@@ -46,12 +47,14 @@ def bench_chain(
         console: Told what is being done, and what is not timed.
 
     Returns:
-        ``reference``; ``unmeasured``: names of files; ``latency``: batch size (as text), then what
-        was timed, then the figures of ``Latency`` and ``speedup`` over the reference; ``clock``:
-        what the stopwatch says of itself, such as that real-time priority was refused.
+        ``reference``; ``unmeasured``: name of a file, then why it was not timed; ``latency``: batch
+        size (as text), then what was timed, then the figures of ``Latency`` and ``speedup`` over
+        the reference; ``clock``: what the stopwatch says of itself, such as that real-time priority
+        was refused.
 
     Raises:
         ModelError: A file cannot be run.
+        CheckError: An output is not finite.
         MissingExtra: An engine is not installed.
     """
     threads = settings.num_threads
@@ -60,12 +63,12 @@ def bench_chain(
         "dense, onnxruntime": lambda: RUNNERS["onnxruntime"](dense, threads),
         "slim, onnxruntime": lambda: RUNNERS["onnxruntime"](slim, threads),
     }
-    unmeasured = []
+    unmeasured: dict[str, str] = {}
     for file in files:
         subject = file if isinstance(file, Subject) else subject_of(file)
         if why := why_not_timed(subject, settings):
             console.say(f"bench: {subject.path.name} is not timed: {why}")
-            unmeasured.append(subject.path.name)
+            unmeasured[subject.path.name] = why
         else:
             makers[subject.name] = _maker(subject, threads)
     watch = stopwatch(settings.clock, CLOCKS[settings.clock])
@@ -121,6 +124,8 @@ def _cell(
             runners[name] = make()
             stack.callback(runners[name].close)
             runners[name].prepare(batch)
+        for name, runner in runners.items():
+            finite_output(name, runner)
         samples = interleave(runners, settings, CLOCKS[settings.clock], watch)
     return {
         name: {

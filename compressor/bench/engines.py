@@ -11,8 +11,8 @@ from compressor.bench.onnxruntime_runner import OnnxRuntimeRunner
 from compressor.bench.openvino_runner import OpenVinoRunner, hint_of
 from compressor.bench.runner import Runner
 from compressor.bench.torch_runner import TorchRunner
-from compressor.engines import CpuEngine, EngineName
-from compressor.tensorrt.module import Flavour, open_kit
+from compressor.engines import CpuEngine, EngineName, GpuEngine
+from compressor.tensorrt.module import open_kit
 from compressor.tensorrt.runner import TensorRTRunner
 
 OpenFile = Callable[[Path, int], Runner]
@@ -34,7 +34,7 @@ class Side:
     image_shape: tuple[int, int, int]
 
 
-def _plan(flavour: Flavour) -> OpenFile:
+def _plan(flavour: GpuEngine) -> OpenFile:
     return lambda path, _num_threads: TensorRTRunner(path, open_kit(flavour))
 
 

@@ -5,14 +5,14 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Any
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
+from compressor.bench.computed import computed
 from compressor.bench.environment import environment, version
+from compressor.bench.finite import finite_output
 from compressor.bench.gauged_stopwatch import GaugedStopwatch
 from compressor.bench.gpu_files import (
-    CudaGraph,
     Timed,
     check_clock,
     check_cuda_graph,
@@ -23,7 +23,8 @@ from compressor.bench.gpu_files import (
     ways_of,
 )
 from compressor.bench.launches import TellsFacts
-from compressor.bench.onnx_input import ImageShape
+from compressor.bench.names import CudaGraph
+from compressor.bench.onnx_input import common_shape
 from compressor.bench.runner import Runner
 from compressor.bench.statistics import figures, transfer_figures
 from compressor.bench.stopwatch import CLOCKS, Stopwatch, stopwatch
@@ -37,7 +38,6 @@ from compressor.bench.timer import (
 )
 from compressor.bench.trtexec import comparable, gpu_facts
 from compressor.console import Console
-from compressor.errors import CheckError, ModelError
 from compressor.files import sha256
 from compressor.tensorrt.cuda import TorchCuda
 
@@ -65,8 +65,9 @@ def bench_files(
 
     Returns:
         ``reference``: name of the first. ``subjects``: for each ``name``, ``engine``, ``file``,
-        ``sha256``, ``bytes``, ``output_shape``, ``runner`` (what it says of its runs, such as
-        ``asked``, ``launched`` and ``fallback``), what ``statistics.figures`` gives, ``speedup``
+        ``sha256``, ``bytes``, ``output_shape``, ``precision`` (``computed.Computed``: the file's
+        own and what it is computed in), ``runner`` (what it says of its runs, such as ``asked``,
+        ``launched`` and ``fallback``), what ``statistics.figures`` gives, ``speedup``
         (``median``, ``low``, ``high``; above 1 it is faster than the reference), ``transfers_ms``
         (``statistics.transfer_figures``; ``None`` unless the clock is the GPU's) and ``trtexec``
         (``trtexec.comparable``). ``gpu``: the device, its clocks and throttling
@@ -81,7 +82,8 @@ def bench_files(
     """
     check_clock(subjects, settings.clock)
     check_cuda_graph(subjects, settings.cuda_graph)
-    batch = random_batch(settings.batch_size, common_shape(subjects))
+    shape = common_shape({s.name: s.runs_on.image_shape(s.path) for s in subjects})
+    batch = random_batch(settings.batch_size, shape)
     clock = CLOCKS[settings.clock]
     cuda = TorchCuda()
     watch, why_not = gauged(stopwatch(settings.clock, clock), subjects, cuda)
@@ -104,7 +106,7 @@ def bench_files(
         rows = [
             {
                 **row(way, outputs[way.name], runners[way.name], settings.clock),
-                **figures(samples[way.name], settings.batch_size),
+                **figures(samples[way.name], settings.batch_size, settings.clock),
                 "speedup": asdict(compare(reference, samples[way.name])),
                 "transfers_ms": transfer_figures(
                     {name: of[way.name] for name, of in copies.items()}, samples[way.name]
@@ -121,39 +123,6 @@ def bench_files(
     }
 
 
-def common_shape(subjects: Sequence[Subject]) -> ImageShape:
-    """Shape of the images that all subjects take.
-
-    Raises:
-        ModelError: They do not take the same.
-    """
-    shapes = {subject.name: subject.runs_on.image_shape(subject.path) for subject in subjects}
-    first, wanted = next(iter(shapes.items()))
-    for name, shape in shapes.items():
-        if shape != wanted:
-            raise ModelError(
-                f"{first} takes images of {list(wanted)}, {name} of {list(shape)}. "
-                "Compare networks for the same images."
-            )
-    return wanted
-
-
-def finite_output(name: str, runner: Runner) -> Tensor:
-    """What the prepared runner gives; times of a network that computes nothing say nothing.
-
-    Raises:
-        CheckError: It holds NaN or infinity.
-    """
-    output = runner.run()
-    if not torch.isfinite(output).all():
-        share = 1 - torch.isfinite(output).double().mean().item()
-        raise CheckError(
-            f"{name}: {share:.1%} of its outputs for a normal random batch are NaN or "
-            "infinite. Do not use this file; check its precision and export it again."
-        )
-    return output
-
-
 def row(way: Timed, output: Tensor, runner: Runner, clock: str) -> dict[str, Any]:
     """What the record says of one subject besides its times."""
     subject = way.subject
@@ -165,6 +134,7 @@ def row(way: Timed, output: Tensor, runner: Runner, clock: str) -> dict[str, Any
         "sha256": sha256(subject.path),
         "bytes": subject.path.stat().st_size,
         "output_shape": list(output.shape),
+        "precision": asdict(computed(subject)),
         "runner": told,
         "trtexec": comparable(subject.engine, clock, told),
     }

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from compressor.bench.cuda_stopwatch import CUDA_EVENTS, CudaStopwatch, copy_in, copy_out
 from compressor.bench.gauged_stopwatch import GaugedStopwatch, unavailable
 from compressor.bench.launches import ChoosesLaunch
+from compressor.bench.names import CudaGraph
 from compressor.bench.nvml import open_gauge
 from compressor.bench.runner import Runner
 from compressor.bench.stopwatch import CLOCKS, Stopwatch
@@ -15,8 +16,6 @@ from compressor.bench.timer import TimingSettings, interleave
 from compressor.errors import ModelError
 from compressor.tensorrt.cuda import Cuda
 from compressor.tensorrt.runner import Launch
-
-CudaGraph = Literal["on", "off", "both"]
 
 WAYS: dict[CudaGraph, tuple[Launch, ...]] = {
     "on": ("graph",),

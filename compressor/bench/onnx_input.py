@@ -1,5 +1,6 @@
 """The images that an ONNX file takes, and a clear word where it is no network for images."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from compressor.errors import ModelError
@@ -34,6 +35,22 @@ def onnx_image_shape(path: Path) -> ImageShape:
     if kind != "FLOAT":
         raise ModelError(f"{path}: its input is {kind.lower()}, not float32. {EXPORT_AGAIN}")
     return _images(path, ["?" if size is None else size for size in sizes(inputs[0])])
+
+
+def common_shape(shapes: Mapping[str, ImageShape]) -> ImageShape:
+    """The one shape of images in ``shapes``, of what is called by their keys; at least one.
+
+    Raises:
+        ModelError: They differ: neither times nor outputs say anything together.
+    """
+    first, wanted = next(iter(shapes.items()))
+    for name, shape in shapes.items():
+        if shape != wanted:
+            raise ModelError(
+                f"{first} takes images of {list(wanted)}, {name} of {list(shape)}. "
+                "Compare networks for the same images."
+            )
+    return wanted
 
 
 def _images(path: Path, dims: list[int | str]) -> ImageShape:

@@ -48,9 +48,20 @@ class OnnxRuntimeRunner:
         self._feed = {self._input.name: batch.detach().cpu().contiguous().numpy()}
 
     def run(self) -> Tensor:
-        """Output for the prepared batch: the file's first."""
+        """Output for the prepared batch: the file's first.
+
+        Raises:
+            ModelError: The file cannot be run for a batch of this size.
+        """
         assert self._feed, "prepare comes before run"
-        return torch.from_numpy(self._session.run(None, self._feed)[0])
+        try:
+            return torch.from_numpy(self._session.run(None, self._feed)[0])
+        except refusals() as error:
+            (batch,) = self._feed.values()
+            raise ModelError(
+                f"{self._path} cannot be run for inputs of {list(batch.shape)}: "
+                f"{str(error).splitlines()[0]}. Export the network again."
+            ) from error
 
     def close(self) -> None:
         """Drop the session with its weights and threads."""
@@ -61,23 +72,26 @@ class OnnxRuntimeRunner:
 def open_session(path: Path, num_threads: int) -> Any:
     """ONNX Runtime session for ``path`` on the CPU, sequential, fully optimised."""
     ort = import_engine("onnxruntime", "onnxruntime")
-    state = import_engine("onnxruntime.capi.onnxruntime_pybind11_state", "onnxruntime")
     if not path.is_file():
         raise ModelError(f"{path}: there is no such file. Export the network first.")
     check_profile(path, OnnxRuntimeRunner.engine)
     options = session_options(ort, num_threads)
-    # Each status of ONNX Runtime is an exception of its own; they share no base but Exception.
-    refusals = (
-        *(state.InvalidProtobuf, state.InvalidGraph, state.InvalidArgument, state.NoModel),
-        *(state.NotImplemented, state.Fail, state.RuntimeException),
-    )
     try:
         session = ort.InferenceSession(str(path), options, providers=[CPU_PROVIDER])
-    except refusals as error:
+    except refusals() as error:
         reason = str(error).splitlines()[0]
         raise ModelError(f"{path} cannot be opened: {reason}. Export the network again.") from error
     check_provider(path, session.get_providers())
     return session
+
+
+def refusals() -> tuple[type[Exception], ...]:
+    """What ONNX Runtime raises of a file: each status of its own, with no base but Exception."""
+    state = import_engine("onnxruntime.capi.onnxruntime_pybind11_state", "onnxruntime")
+    return (
+        *(state.InvalidProtobuf, state.InvalidGraph, state.InvalidArgument, state.NoModel),
+        *(state.NotImplemented, state.Fail, state.RuntimeException),
+    )
 
 
 def session_options(ort: Any, num_threads: int) -> Any:

@@ -7,6 +7,8 @@ from typing import Any
 
 from compressor.bench.engines import RUNNERS, Side
 from compressor.bench.environment import environment
+from compressor.bench.finite import finite_output
+from compressor.bench.onnx_input import common_shape
 from compressor.bench.stopwatch import CLOCKS, Stopwatch, stopwatch
 from compressor.bench.timer import (
     BenchSettings,
@@ -18,7 +20,6 @@ from compressor.bench.timer import (
 )
 from compressor.console import Console
 from compressor.engines import CpuEngine
-from compressor.errors import ModelError
 
 
 def bench_pair(
@@ -34,9 +35,10 @@ def bench_pair(
 
     Raises:
         ModelError: The two take images of different shapes, or a file cannot be run.
+        CheckError: An output is not finite.
         MissingExtra: An engine is not installed.
     """
-    check_same_images(dense, slim)
+    common_shape({"The dense network": dense.image_shape, "the slim one": slim.image_shape})
     record: dict[str, Any] = {name: {} for name in ("dense", "slim", "speedup")}
     record |= {"environment": environment(), "method": method(settings)}
     cells = list(product(settings.engines, settings.batch_sizes))
@@ -65,18 +67,11 @@ def bench_cell(
             runners[name] = RUNNERS[engine](side, settings.num_threads)
             stack.callback(runners[name].close)
             runners[name].prepare(batch)
+        for name, runner in runners.items():
+            finite_output(f"the {name} network ({engine})", runner)
         samples = interleave(runners, settings, CLOCKS[settings.clock], watch)
     figures = {name: Latency.of(samples_ms).to_json() for name, samples_ms in samples.items()}
     return {**figures, "speedup": asdict(compare(samples["dense"], samples["slim"]))}
-
-
-def check_same_images(dense: Side, slim: Side) -> None:
-    """Refuse two networks that do not take the same images: their times say nothing together."""
-    if dense.image_shape != slim.image_shape:
-        raise ModelError(
-            f"The dense network takes images of {list(dense.image_shape)}, "
-            f"the slim one of {list(slim.image_shape)}. Compare networks for the same images."
-        )
 
 
 def method(settings: BenchSettings) -> dict[str, Any]:

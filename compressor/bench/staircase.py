@@ -13,7 +13,6 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from compressor.bench.engines import RUNNERS, Side
@@ -22,7 +21,7 @@ from compressor.bench.runner import Runner, import_engine
 from compressor.bench.staircase_graphs import batch_of, side_of
 from compressor.bench.staircase_store import Store
 from compressor.bench.stopwatch import CLOCKS, MS_PER_SECOND, Clock
-from compressor.engines import ENGINES, GPU_ENGINES
+from compressor.engines import ENGINES
 from compressor.errors import BudgetError
 from compressor.memory import no_collection
 from compressor.strip.latency import Grid
@@ -61,16 +60,11 @@ def check_measurable(target: TargetSettings) -> None:
     """Refuse a target whose times cannot be measured here.
 
     Raises:
-        BudgetError: Its engine or its precision cannot be measured, or there is no device for it.
+        BudgetError: Its engine or its precision cannot be measured layer by layer.
         MissingExtra: Its engine is not installed.
     """
     engine = ENGINES[target.engine]
     aside = "or give strip.keep_macs in place of a budget in time."
-    if target.engine in GPU_ENGINES and not torch.cuda.is_available():
-        raise BudgetError(
-            f"target.engine = {target.engine} is measured on a GPU, and this machine has no CUDA "
-            f"device. Run strip where the device is, {aside}"
-        )
     if target.engine not in RUNNERS:
         raise BudgetError(
             f"target.engine = {target.engine} cannot be measured layer by layer yet; "
@@ -94,8 +88,7 @@ def clock_of(target: TargetSettings) -> str:
 
     Only the first is steady on a busy machine, and it adds up what several threads take.
     """
-    on_gpu = target.engine in GPU_ENGINES
-    return "process" if target.num_threads == 1 and not on_gpu else "wall"
+    return "process" if target.num_threads == 1 else "wall"
 
 
 def measure_grids(

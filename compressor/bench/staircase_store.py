@@ -26,20 +26,15 @@ def cache_folder() -> Path:
     return Path(FOLDERS.get(sys.platform, "~/.cache")).expanduser() / "compressor"
 
 
-def machine(target: TargetSettings, gpu: str | None) -> dict[str, Any]:
-    """All that a measured time holds for: processor, engine and its version, threads, precision.
-
-    Args:
-        target: What it was measured on.
-        gpu: Name of the GPU where the engine runs on one.
-    """
+def machine(target: TargetSettings) -> dict[str, Any]:
+    """All that a measured time holds for: processor, engine and its version, threads, precision."""
     cpuinfo = read_or_none(CPUINFO) or ""
     return {
         "format": FORMAT,
         "engine": target.engine,
         "version": version(ENGINES[target.engine].package),
         # Without a name times of one machine would pass for another's that shares the folder.
-        "device": gpu or cpu_model(cpuinfo) or unnamed_processor(),
+        "device": cpu_model(cpuinfo) or unnamed_processor(),
         "isa_flags": isa_flags(cpuinfo),
         "num_threads": target.num_threads,
         "precision": target.precision,

@@ -12,6 +12,10 @@ MAX_VARIATION = 0.025
 """Above it trtexec too calls a measurement unstable (its warning at 2.5 %)."""
 
 
+PASSING = ("wall", "realtime")
+"""Clocks that show the time that passes."""
+
+
 def variation(samples_ms: Sequence[float]) -> float:
     """Coefficient of variation: standard deviation of all samples over their mean, >= 0.
 
@@ -26,15 +30,22 @@ def throughput(samples_ms: Sequence[float], batch_size: int) -> float:
     return batch_size * len(samples_ms) * MS_PER_SECOND / sum(samples_ms)
 
 
-def figures(samples_ms: Sequence[float], batch_size: int) -> dict[str, Any]:
+def figures(samples_ms: Sequence[float], batch_size: int, clock: str) -> dict[str, Any]:
     """Latency, throughput and how far the samples vary, ready for JSON.
 
     ``latency_ms`` is that of ``Latency.to_json``; a series is ``stable`` up to `MAX_VARIATION`.
+    ``images_per_second`` is ``None`` under a clock that does not show all the time that passes: one
+    of the processor or of the GPU alone says nothing of throughput.
+
+    Args:
+        samples_ms: Milliseconds of each run.
+        batch_size: Images in one run.
+        clock: Name of the clock that they were taken with.
     """
     spread = variation(samples_ms)
     return {
         "latency_ms": Latency.of(samples_ms).to_json(),
-        "images_per_second": throughput(samples_ms, batch_size),
+        "images_per_second": throughput(samples_ms, batch_size) if clock in PASSING else None,
         "variation": spread,
         "stable": spread <= MAX_VARIATION,
     }

@@ -36,7 +36,7 @@ class FileEngine:
 
 CPU_FACTS = {
     "device": "cpu",
-    "precision": "as in the file",
+    "precision": "as each subject's precision.computed says",
     "transfers": "none: inputs and outputs stay in this machine's memory",
     "cuda_graph": "not applicable: no GPU",
     "spin": "threads spin inside a run and stop at its end",
@@ -45,7 +45,7 @@ CPU_FACTS = {
 
 GPU_FACTS = {
     "device": "cuda",
-    "precision": "as in the sidecar",
+    "precision": "as each subject's precision.computed says, read back from the plan",
     "transfers": "the input lies on the GPU; the output is copied to the CPU in each run",
     "cuda_graph": "where a run could be captured, as each subject's runner.launched says",
     "spin": "the stream is waited for",
@@ -77,7 +77,7 @@ IMAGE_SHAPES: Mapping[Form, Callable[[Path], ImageShape]] = {
 
 OWN_FACTS: Mapping[EngineName, Mapping[str, str]] = {
     "openvino": {
-        "precision": "as in the file, floats in float32; bf16 files in bf16",
+        "precision": "as each subject's precision.computed says, which was asked for and read back",
         "spin": "as OpenVINO does",
     },
 }

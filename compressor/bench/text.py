@@ -1,6 +1,7 @@
 """The record of timed files as a page of text."""
 
 import io
+from collections.abc import Iterator
 from typing import Any
 
 from rich import box
@@ -8,6 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 from compressor.bench.text_gpu import gpu_lines
+
+NOTHING = "-"
+"""Of a figure that the clock does not give."""
 
 FEW = "*"
 """Marks a p99 of too few samples."""
@@ -46,7 +50,7 @@ def _table(record: dict[str, Any]) -> Table:
             f"{latency['mean']:.4g}",
             f"{latency['min']:.4g}",
             str(latency["samples"]),
-            f"{row['images_per_second']:.4g}",
+            NOTHING if row["images_per_second"] is None else f"{row['images_per_second']:.4g}",
             f"{row['variation']:.1%}",
             _ratio(record, row["name"], ratio),
         )
@@ -57,6 +61,26 @@ def _ratio(record: dict[str, Any], name: str, ratio: dict[str, float]) -> str:
     if name == record["reference"]:
         return "1"
     return f"{ratio['median']:.3f} ({ratio['low']:.3f} to {ratio['high']:.3f})"
+
+
+def _precisions(record: dict[str, Any]) -> Iterator[str]:
+    """Files that are not computed in what they are written in, or of which that is not known."""
+    for row in record["subjects"]:
+        told = row["precision"]
+        if told["why"] is None:
+            continue
+        written = _counted(told["written"])
+        if told["computed"] is None:
+            yield f"{row['name']}, built from {written}: not known what runs: {told['why']}."
+        else:
+            computed = _counted(told["computed"])
+            yield f"{row['name']}: written {written}, computed {computed}: {told['why']}."
+
+
+def _counted(layers: dict[str, int]) -> str:
+    return " and ".join(
+        f"{number} layer{'' if number == 1 else 's'} in {name}" for name, number in layers.items()
+    )
 
 
 def _notes(record: dict[str, Any]) -> list[str]:
@@ -76,6 +100,7 @@ def _notes(record: dict[str, Any]) -> list[str]:
         for row in record["subjects"]
         if (why := row["runner"].get("fallback"))
     ]
+    lines += _precisions(record)
     lines += gpu_lines(record)
     if not all(row["latency_ms"]["p99_reliable"] for row in record["subjects"]):
         lines.append(f"{FEW} from too few samples to mean anything: more --rounds.")

@@ -6,7 +6,7 @@ them by more than pruning does. They take turns in one process, and the ratio is
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor
 
 from compressor.bench.cuda_stopwatch import CUDA_EVENTS
+from compressor.bench.names import ClockName
 from compressor.bench.runner import Runner
 from compressor.bench.stopwatch import Clock, Stopwatch, stopwatch
 from compressor.engines import CpuEngine
@@ -54,7 +55,7 @@ class TimingSettings(Settings):
     slowest of them: there the median of two threads was off up to 33-fold, that of one up to
     threefold. Set it to the number of cores on a machine that is yours alone."""
 
-    clock: Literal["wall", "process", "realtime", "cuda-events"] = "wall"
+    clock: ClockName = "wall"
     """``wall``: time that passes. ``process``: time on the CPU, which other programs on a busy
     machine hardly change; for one thread only. ``realtime``: time that passes while the system
     lets no other program in, one round at a time; where it refuses, the record says so.

@@ -5,11 +5,12 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, StrictInt, StrictStr, field_validator, model_validator
 
 from compressor.console import Console
 from compressor.data.arrays import IdxFolder, Npz
 from compressor.data.cifar10 import CIFAR10
+from compressor.data.classes import LEAST_CLASSES, only_classes
 from compressor.data.digits import Digits
 from compressor.data.fashion_mnist import FASHION_MNIST
 from compressor.data.folder import ImageFolder
@@ -64,6 +65,24 @@ class DataSettings(Settings):
         description="Train on this many images only, the first after the seeded shuffle; "
         "all of them if not set.",
     )
+    classes: tuple[StrictStr | StrictInt, ...] | None = Field(
+        default=None,
+        # Strictness would refuse the lists that TOML and JSON have in place of tuples.
+        strict=False,
+        # Stages of runs without a choice keep the keys that they had before there was one.
+        exclude_if=lambda value: value is None,
+        description="The classes that are used, two or more, by name or by number from 0; labels "
+        "are numbered in this order; all classes if not set.",
+    )
+
+    @field_validator("classes")
+    @classmethod
+    def _enough_classes(cls, classes: tuple[str | int, ...] | None) -> tuple[str | int, ...] | None:
+        if classes is not None and len(classes) < LEAST_CLASSES:
+            raise ValueError(
+                f"classes names {len(classes)} of them: give {LEAST_CLASSES} or more to tell apart"
+            )
+        return classes
 
     @field_validator("source")
     @classmethod
@@ -121,10 +140,12 @@ def load_data(settings: DataSettings, data_root: Path, seed: int) -> ImageData:
         seed: Of the shuffle that decides what is held out and what ``train_images`` keeps.
 
     Raises:
-        DataError: The data is not there (the message says how to get it), is broken, or has
-            fewer images than asked for.
+        DataError: The data is not there (the message says how to get it), is broken, has not the
+            classes or fewer images than asked for.
     """
     raw = _load_raw(settings, data_root)
+    if settings.classes is not None:
+        raw = only_classes(raw, settings.classes, settings.source)
     train, validation = _cut_validation(raw.train, settings, seed)
     return ImageData(settings.source, train, validation, raw.test, raw.classes, raw.mean, raw.std)
 

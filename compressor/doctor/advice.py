@@ -7,6 +7,7 @@ from typing import Any
 
 from compressor.doctor.classes import CHANNEL_MULTIPLE, Class, cost_factor, odd_channels
 from compressor.doctor.layer_times import LayerTime
+from compressor.doctor.settings import DoctorEngine
 from compressor.errors import RunError
 from compressor.files import read_json
 from compressor.strip.settings import BUDGETS
@@ -30,11 +31,13 @@ class RunFacts:
         couplings: Those that could shrink.
         frozen: Why a coupling was kept whole, by its name, which is that of a layer.
         strip: The recipe's ``strip`` settings, as JSON.
+        precision: Of the recipe's target; None where a run of before does not say.
     """
 
     couplings: tuple[SharedWidth, ...]
     frozen: dict[str, str]
     strip: dict[str, Any]
+    precision: str | None = None
 
     def couplings_of(self, layer: str) -> list[SharedWidth]:
         """The couplings that the outputs and the inputs of a layer belong to."""
@@ -62,7 +65,9 @@ class RunFacts:
                 for c in found["free"]
             )
             frozen = {c["name"]: c["reason"] for c in found["frozen"]}
-            return cls(couplings, frozen, read_json(run / "settings.json")["strip"])
+            settings = read_json(run / "settings.json")
+            precision = settings.get("target", {}).get("precision")
+            return cls(couplings, frozen, settings["strip"], precision)
         except OSError as failure:
             raise RunError(
                 f"{failure.filename} cannot be read: {failure.strerror}. Run the recipe again."
@@ -85,6 +90,7 @@ class Case:
         efficiency: Its MACs in a microsecond, over those of the best layer; in [0, 1].
         block: Channels in one block of the engine, if it has blocks.
         facts: Of the run.
+        engine: What it was profiled in.
     """
 
     layer: LayerTime
@@ -93,6 +99,7 @@ class Case:
     efficiency: float
     block: int | None
     facts: RunFacts
+    engine: DoctorEngine = "onnxruntime"
 
 
 def advise(case: Case) -> str:
@@ -119,9 +126,15 @@ def _layout(case: Case) -> str:
         unit = case.block or CHANNEL_MULTIPLE
         return f"{told}Set strip.round_to = {unit} ({_now(case, 'round_to')})."
     return (
-        f"{told}An operator behind it has no kernel for the blocked layout; no setting of strip "
-        "moves that, another operator in the network would."
+        f"{told}{WHY_MOVED[case.engine]}; no setting of strip moves that, another operator in the "
+        "network would."
     )
+
+
+WHY_MOVED: dict[DoctorEngine, str] = {
+    "onnxruntime": "An operator behind it has no kernel for the blocked layout",
+    "tensorrt": "TensorRT reads it in another layout or type behind it",
+}
 
 
 def _overhead(case: Case) -> str:
@@ -148,7 +161,8 @@ def _compute(case: Case) -> str:
 
 def _free_room(case: Case) -> str:
     odd, unit = odd_channels(case.layer, case.block), case.block or CHANNEL_MULTIPLE
-    if not odd:
+    # Measured in ONNX Runtime alone.
+    if not odd or case.engine != "onnxruntime":
         return ""
     numbers = " and ".join(map(str, dict.fromkeys(odd)))
     return (

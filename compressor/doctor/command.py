@@ -3,10 +3,11 @@
 import json
 import shutil
 from pathlib import Path
-from typing import Literal
+from typing import get_args
 
 import click
 
+from compressor.doctor.settings import DoctorClock, DoctorEngine, DoctorSettings
 from compressor.either import given_options, refuse_options
 
 OF_THE_CPU = {"--threads", "--clock"}
@@ -17,7 +18,7 @@ OF_THE_CPU = {"--threads", "--clock"}
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
     "--engine",
-    type=click.Choice(["onnxruntime", "tensorrt"]),
+    type=click.Choice(get_args(DoctorEngine)),
     default="onnxruntime",
     help="Or TensorRT on a GPU, for which both networks are built first (not measured yet).",
 )
@@ -39,7 +40,7 @@ OF_THE_CPU = {"--threads", "--clock"}
 )
 @click.option(
     "--clock",
-    type=click.Choice(["wall", "realtime"]),
+    type=click.Choice(get_args(DoctorClock)),
     default="wall",
     help="Or under real-time priority, where the system allows it.",
 )
@@ -48,11 +49,11 @@ OF_THE_CPU = {"--threads", "--clock"}
 def doctor(  # noqa: PLR0913 - one for each option
     ctx: click.Context,
     run: Path,
-    engine: Literal["onnxruntime", "tensorrt"],
+    engine: DoctorEngine,
     batch_size: int,
     num_threads: int,
     runs: int,
-    clock: Literal["wall", "realtime"],
+    clock: DoctorClock,
     *,
     as_json: bool,
 ) -> None:
@@ -61,7 +62,6 @@ def doctor(  # noqa: PLR0913 - one for each option
     Its dense and slim network are profiled layer by layer.
     """
     from compressor.doctor.diagnosis import examine
-    from compressor.doctor.settings import DoctorSettings
     from compressor.doctor.text import as_text
 
     if engine != "onnxruntime":

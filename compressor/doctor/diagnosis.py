@@ -4,21 +4,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from compressor.bench.environment import environment
-from compressor.bench.onnx_input import ImageShape, onnx_image_shape
+from compressor.bench.onnx_input import common_shape, onnx_image_shape
+from compressor.bench.timer import random_batch
 from compressor.doctor.advice import Case, RunFacts, advise
 from compressor.doctor.classes import Class, Rates, class_of, is_overhead
 from compressor.doctor.engines import profile_networks
-from compressor.doctor.kernels import Images
 from compressor.doctor.layer_times import LayerTime, layer_times
 from compressor.doctor.settings import DoctorSettings
-from compressor.errors import ModelError, RunError
+from compressor.errors import RunError
 from compressor.run import MANIFEST
 from compressor.tensorrt.module import Kit
 
-INPUT_SEED = 0
 TOP = 3
 FILES = {"dense": "dense.onnx", "slim": "model.onnx"}
 
@@ -61,6 +58,7 @@ class Diagnosis:
     Attributes:
         run: The run's folder.
         method: How it was profiled.
+        target_precision: Of the recipe; None where a run of before does not say.
         rows: Every layer, that with the most time in the slim network first.
         top: The `TOP` layers that hold most of the time.
         dense_us: Microseconds of all kernels of the dense network.
@@ -72,6 +70,7 @@ class Diagnosis:
 
     run: str
     method: dict[str, Any]
+    target_precision: str | None
     rows: tuple[Row, ...]
     top: tuple[Finding, ...]
     dense_us: float
@@ -101,7 +100,8 @@ def examine(run: Path, settings: DoctorSettings, kit: Kit | None = None) -> Diag
         MissingExtra: The engine is not installed.
     """
     files, facts = exported_files(run), RunFacts.read(run)
-    images = example(common_shape(files), settings.batch_size)
+    shape = common_shape({str(path): onnx_image_shape(path) for path in files.values()})
+    images = random_batch(settings.batch_size, shape).numpy()
     profiled = profile_networks(files, images, settings, kit)
     dense, slim = (
         layer_times(files[name], profiled.times[name], settings.batch_size)
@@ -128,27 +128,6 @@ def exported_files(run: Path) -> dict[str, Path]:
     return files
 
 
-def common_shape(files: dict[str, Path]) -> ImageShape:
-    """Shape of the images of both networks.
-
-    Raises:
-        ModelError: They take different ones.
-    """
-    dense, slim = (onnx_image_shape(files[name]) for name in ("dense", "slim"))
-    if dense != slim:
-        raise ModelError(
-            f"{files['dense']} takes images of {list(dense)}, {files['slim']} of {list(slim)}. "
-            "Export both again."
-        )
-    return slim
-
-
-def example(shape: ImageShape, batch_size: int) -> Images:
-    """A normal random batch, always the same."""
-    generator = np.random.default_rng(INPUT_SEED)
-    return generator.standard_normal((batch_size, *shape), dtype=np.float32)
-
-
 def diagnose(
     run: str,
     method: dict[str, Any],
@@ -167,14 +146,13 @@ def diagnose(
         key=lambda row: -row.share,
     )
     findings = [
-        _finding(row, row.slim, method["block"], facts)
-        for row in rows[:TOP]
-        if row.slim is not None
+        _finding(row, row.slim, method, facts) for row in rows[:TOP] if row.slim is not None
     ]
     overhead_us = sum(layer.us for layer in slim.values() if is_overhead(layer))
     return Diagnosis(
         run=run,
         method=method,
+        target_precision=facts.precision,
         rows=tuple(rows),
         top=tuple(findings),
         dense_us=sum(layer.us for layer in dense.values()),
@@ -205,9 +183,10 @@ def _row(
     )
 
 
-def _finding(row: Row, slim: LayerTime, block: int | None, facts: RunFacts) -> Finding:
+def _finding(row: Row, slim: LayerTime, method: dict[str, Any], facts: RunFacts) -> Finding:
     assert row.kind is not None
-    case = Case(slim, row.dense, row.kind, row.efficiency, block, facts)
+    block, engine = method["block"], method["engine"]
+    case = Case(slim, row.dense, row.kind, row.efficiency, block, facts, engine)
     return Finding(row.name, row.share, row.kind, advise(case))
 
 

@@ -1,7 +1,6 @@
 """The dense and the slim network of a run, profiled in one of the engines."""
 
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,15 +9,18 @@ from typing import Any
 from compressor.bench.blocks import onnxruntime_block
 from compressor.bench.stopwatch import CLOCKS, stopwatch
 from compressor.doctor import tensorrt_times
-from compressor.doctor.kernels import Images, KernelTimes
+from compressor.doctor.kernels import Images, KernelTimes, unplaced_share
 from compressor.doctor.onnxruntime_times import OVERHEAD_US, profile_files
 from compressor.doctor.settings import DoctorEngine, DoctorSettings
-from compressor.doctor.tensorrt_times import build_plans, profile_plans, unplaced_share
+from compressor.doctor.tensorrt_times import build_plans, profile_plans
+from compressor.engines import Precision
 from compressor.strip.target import TargetSettings, multiple_for
-from compressor.tensorrt.graph import read_graph
 from compressor.tensorrt.module import Kit, open_kit
 
 Files = Mapping[str, Path]
+
+PRECISION: Precision = "fp32"
+"""That of the files: both networks are there in it, whatever the target is."""
 
 ORDER = "dense and slim by turns, the first runs dropped"
 STATISTIC = "fastest run of each kernel"
@@ -35,8 +37,10 @@ class Profiled:
 
     Attributes:
         times: By the network's name.
-        method: For the record; ``engine``, ``block``, ``overhead_us`` and ``unmeasured`` (what
-            rests on no measurement of ours, or None) are always there.
+        method: For the record; ``engine``, ``files``, ``precision`` (that of the files), ``block``,
+            ``overhead_us``, ``unplaced_share`` (of each network's time in layers that hold no node
+            of the file) and ``unmeasured`` (what rests on no measurement of ours, or None) are
+            always there.
     """
 
     times: dict[str, KernelTimes]
@@ -70,12 +74,14 @@ def _in_onnxruntime(
     times = profile_files(files, images, settings.num_threads, settings.runs, watch)
     method = {
         **settings.model_dump(exclude={"clock"}),  # told by ``priority``
+        **_of_files(files),
         "block": onnxruntime_block(),
         "overhead_us": OVERHEAD_US,
         "clock": "ONNX Runtime's profiler: wall time, whole microseconds",
         "statistic": STATISTIC,
         "order": ORDER,
         "priority": watch.facts(),
+        "unplaced_share": {name: unplaced_share(found) for name, found in times.items()},
         "unmeasured": None,
     }
     return Profiled(times, method)
@@ -90,9 +96,10 @@ def _in_tensorrt(
         times = profile_plans(kit, plans, files, images, settings.runs)
     method = {
         **settings.model_dump(exclude={"num_threads", "clock"}),
+        **_of_files(files),
         "engine_version": kit.version,
         "gpu": kit.cuda.gpu().model_dump(mode="json"),
-        "block": plan_multiple(files["slim"]),
+        "block": plan_multiple(),
         "overhead_us": tensorrt_times.OVERHEAD_US,
         "clock": "TensorRT's profiler: time of each layer on the GPU",
         "statistic": STATISTIC,
@@ -105,16 +112,14 @@ def _in_tensorrt(
     return Profiled(times, method)
 
 
-def plan_multiple(path: Path) -> int:
-    """Channels that suit TensorRT at the precision that most layers of a file have; not measured.
-
-    Raises:
-        ModelError: The file cannot be read.
-    """
-    counted = Counter(read_graph(path).precisions())
-    main = counted.most_common(1)[0][0] if counted else "fp32"
-    target = TargetSettings(engine="tensorrt", precision="int8" if main == "int8" else "fp32")
+def plan_multiple() -> int:
+    """Channels that suit TensorRT in the precision of the files; not measured."""
+    target = TargetSettings(engine="tensorrt", precision=PRECISION)
     return multiple_for("auto", target, onnxruntime_block, "").channels
+
+
+def _of_files(files: Files) -> dict[str, Any]:
+    return {"files": {name: path.name for name, path in files.items()}, "precision": PRECISION}
 
 
 PROFILERS: dict[DoctorEngine, Callable[[Files, Images, DoctorSettings, Kit | None], Profiled]] = {

@@ -2,13 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from compressor.doctor.graphs import Exported
-from compressor.errors import CheckError
+from compressor.doctor.graphs import LAYOUT_OPS, Exported
 
 Images = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -52,14 +50,14 @@ class KernelTimes:
     overhead_us: float
 
 
-def check_finite(path: Path, output: "np.ndarray[Any, Any]") -> None:
-    """Refuse a file whose outputs are no numbers.
+def unplaced_share(times: KernelTimes) -> float:
+    """Share of the time in kernels that do the work of no node of the exported graph, in [0, 1].
 
-    Raises:
-        CheckError: Some are NaN or infinite.
+    Changes of layout left out: they do none, and belong to what makes or reads the tensor.
     """
-    if not np.isfinite(output).all():
-        raise CheckError(
-            f"{path}: its outputs for a normal random batch are NaN or infinite. "
-            "Do not use this file; export the network again."
-        )
+    lost = sum(
+        kernel.us
+        for kernel in times.kernels
+        if not times.work.get(kernel.name) and kernel.op not in LAYOUT_OPS
+    )
+    return lost / (sum(kernel.us for kernel in times.kernels) or 1.0)

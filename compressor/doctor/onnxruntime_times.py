@@ -8,11 +8,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from compressor.bench.finite import check_finite
 from compressor.bench.onnxruntime_runner import CPU_PROVIDER, open_session, session_options
 from compressor.bench.runner import import_engine
 from compressor.bench.stopwatch import Stopwatch
 from compressor.doctor.graphs import Exported, replaced
-from compressor.doctor.kernels import Images, Kernel, KernelTimes, check_finite
+from compressor.doctor.kernels import Images, Kernel, KernelTimes
 from compressor.files import read_json
 from compressor.memory import no_collection
 from compressor.onnx_graph import load_onnx, onnx_module
@@ -83,7 +86,7 @@ def _profiled_session(path: Path, num_threads: int, place: Path) -> Any:
 
 def _run(path: Path, session: Any, images: Images) -> None:
     output = session.run(None, {session.get_inputs()[0].name: images})[0]
-    check_finite(path, output)
+    check_finite(torch.from_numpy(output), str(path))
 
 
 def _times(path: Path, session: Any, place: Path, runs: int) -> KernelTimes:

@@ -7,6 +7,7 @@ from pydantic import Field
 from compressor.settings import Settings
 
 DoctorEngine = Literal["onnxruntime", "tensorrt"]
+DoctorClock = Literal["wall", "realtime"]
 
 
 class DoctorSettings(Settings):
@@ -20,6 +21,6 @@ class DoctorSettings(Settings):
     """Threads of ONNX Runtime."""
     runs: int = Field(default=30, ge=2)
     """Runs of each network that count; of every kernel the fastest is taken."""
-    clock: Literal["wall", "realtime"] = "wall"
+    clock: DoctorClock = "wall"
     """``realtime``: ONNX Runtime under real-time priority, one round at a time, where the system
     allows it."""

@@ -11,8 +11,9 @@ from typing import Any
 
 import torch
 
+from compressor.bench.finite import check_finite
 from compressor.doctor.graphs import REFORMAT_OP, Exported
-from compressor.doctor.kernels import Images, Kernel, KernelTimes, check_finite
+from compressor.doctor.kernels import Images, Kernel, KernelTimes
 from compressor.memory import no_collection
 from compressor.onnx_graph import load_onnx
 from compressor.tensorrt.build import build_plan
@@ -102,7 +103,7 @@ def _run(path: Path, session: ProfiledSession) -> dict[str, float]:
     times = session.run_layers()
     assert session.buffers is not None, "it has run"
     for output in session.buffers.outputs.values():
-        check_finite(path, output.float().cpu().numpy())
+        check_finite(output, str(path))
     return times
 
 
@@ -158,16 +159,3 @@ def _work(layer: PlanLayer | None, exported: Exported) -> list[Any]:
         return []
     held = set(layer.nodes)
     return [node for name, node in reversed(exported.named.items()) if name in held]
-
-
-def unplaced_share(times: KernelTimes) -> float:
-    """Share of the time in layers that hold no node of the exported graph, in [0, 1].
-
-    Changes of layout left out: they hold none, and belong to what makes or reads the tensor.
-    """
-    lost = sum(
-        kernel.us
-        for kernel in times.kernels
-        if not times.work[kernel.name] and kernel.op != REFORMAT_OP
-    )
-    return lost / (sum(kernel.us for kernel in times.kernels) or 1.0)

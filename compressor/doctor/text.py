@@ -1,6 +1,7 @@
 """A diagnosis as a page of text."""
 
 import io
+from collections.abc import Iterator
 from typing import Any
 
 from rich import box
@@ -8,8 +9,12 @@ from rich.console import Console
 from rich.table import Table
 
 from compressor.doctor.diagnosis import Diagnosis, Row
+from compressor.doctor.graphs import NETWORK
 from compressor.doctor.layer_times import LayerTime
 from compressor.report.formats import NOTHING, comparison, milliseconds, percent, three_digits
+
+UNPLACED = 0.1
+"""Share of the time, above which it is told that no layer can be given it."""
 
 ROWS = 25
 """Layers in the table; the others are counted in one line."""
@@ -31,6 +36,8 @@ def as_text(diagnosis: Diagnosis, width: int) -> str:
     console.print(_headline(diagnosis))
     if unmeasured := diagnosis.method["unmeasured"]:
         console.print(f"Not measured: {unmeasured}.")
+    for line in _reservations(diagnosis):
+        console.print(line)
     console.print(_table(diagnosis.rows[:ROWS]))
     if rest := diagnosis.rows[ROWS:]:
         share = percent(sum(row.share for row in rest))
@@ -48,11 +55,12 @@ def _headline(diagnosis: Diagnosis) -> str:
     method = diagnosis.method
     verdict = comparison(diagnosis.dense_us, diagnosis.slim_us, ("faster", "slower"))
     return (
-        f"{diagnosis.run}: {percent(diagnosis.macs_share)} of the MACs, "
+        f"{diagnosis.run}: {method['files']['slim']} against {method['files']['dense']}, both in "
+        f"{method['precision']}: {percent(diagnosis.macs_share)} of the MACs, "
         f"{milliseconds(diagnosis.slim_us / US_PER_MS)} of kernels against "
         f"{milliseconds(diagnosis.dense_us / US_PER_MS)} dense ({verdict}), "
         f"{method['engine']}, batch {method['batch_size']}, {_where(method)}, "
-        f"{_block(method['block'])}."
+        f"{_block(method)}."
     )
 
 
@@ -63,8 +71,26 @@ def _where(method: dict[str, Any]) -> str:
     return f"{threads} thread{'s' if threads > 1 else ''}"
 
 
-def _block(block: int | None) -> str:
-    return f"blocks of {block} channels" if block else "no blocked layout"
+def _block(method: dict[str, Any]) -> str:
+    if method["engine"] != "onnxruntime":
+        return f"channels best in multiples of {method['block']}"
+    return f"blocks of {method['block']} channels" if method["block"] else "no blocked layout"
+
+
+def _reservations(diagnosis: Diagnosis) -> Iterator[str]:
+    """What the figures do not speak of."""
+    method, target = diagnosis.method, diagnosis.target_precision
+    if target not in (None, method["precision"]):
+        yield (
+            f"The recipe's target is {target}, and these are the {method['precision']} files: in "
+            f"{target} other layers may hold the time."
+        )
+    for name, share in method["unplaced_share"].items():
+        if share > UNPLACED:
+            yield (
+                f"{percent(share)} of the {name} network's time is in layers that hold no node of "
+                f"its file: it stands under {NETWORK}, and may be any layer's."
+            )
 
 
 def _table(rows: tuple[Row, ...]) -> Table:

@@ -1,9 +1,10 @@
 """A network as one ONNX file, for any batch size, checked before it stands under its name."""
 
 import copy
+import math
 import tempfile
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +18,8 @@ from torch.onnx import OnnxExporterError
 
 from compressor.bench.runner import import_engine
 from compressor.chatter import no_chatter
-from compressor.errors import ExportError
+from compressor.count import count
+from compressor.errors import CheckError, ExportError, ModelError
 from compressor.export.structure_checks import (
     BATCH_NAME,
     INPUT_NAME,
@@ -25,11 +27,14 @@ from compressor.export.structure_checks import (
     Expected,
     check_structure,
 )
+from compressor.export.verify import parity, random_inputs
 from compressor.files import whole_file
 from compressor.settings import Settings
 
 MAX_STATE_BYTES = 1_900_000_000  # a protobuf message ends at 2 GiB, graph and metadata included
 EXAMPLE_BATCH = 2  # the exporter takes a size of 0 or 1 for a constant
+PLAINLY_WRONG = 0.01
+"""Of the relative 2-norm: float32 files were within 1.2e-6 on four networks."""
 STACK_TRACE = "pkg.torch.onnx.stack_trace"
 
 
@@ -61,7 +66,7 @@ def export_onnx(
 
     The file holds all weights, takes ``images`` of shape ``(batch, *image_shape)`` with any batch
     size and gives ``logits``. The same network gives the same bytes. Where PyTorch's exporter gives
-    up, its older one is tried, which is deprecated.
+    up, or its file is not what was asked for, its older one is tried, which is deprecated.
 
     Args:
         model: A float32 network that takes one tensor and gives one tensor; left as it is.
@@ -73,21 +78,72 @@ def export_onnx(
         Which exporter wrote the file, and why not the first.
 
     Raises:
-        ExportError: Neither can export the network, and what hindered the first is said; or the
-            file is not what was asked for.
-        MissingExtra: ONNX or its exporter is not installed.
+        ExportError: Neither can export the network so that the file is what was asked for and
+            computes what the network computes; what hindered the first is said.
+        MissingExtra: ONNX, its exporter or ONNX Runtime is not installed.
     """
-    onnx = import_engine("onnx", "onnx")
     import_engine("onnxscript", "onnxscript")
-    state_bytes = check_state(model)
-    expected = Expected(image_shape, settings.opset, state_bytes)
-    proto, how = by_either(model, image_shape, settings.opset)
+    expected = Expected(image_shape, settings.opset, check_state(model))
+    try:
+        _write(exported(model, image_shape, settings.opset), model, path, expected)
+    except ExportError as first:
+        traced = exported_by_tracing(model, image_shape, settings.opset)
+        if traced is None:
+            raise
+        try:
+            _write(traced, model, path, expected)
+        except ExportError:
+            # What hindered the first exporter can be mended; the other goes away.
+            raise first from None
+        return Exported("torchscript", why=str(first))
+    return Exported("dynamo")
+
+
+def _write(proto: Any, model: nn.Module, path: Path, expected: Expected) -> None:
+    """Write a file that is what was asked for and computes what ``model`` computes, or nothing.
+
+    Raises:
+        ExportError: It is not, or does not.
+    """
     proto = without_stack_traces(proto)
+    # After the export: what cannot even be traced is refused there, in one line.
+    macs = count(model, torch.zeros(1, *expected.image_shape)).macs
     with whole_file(path) as temporary:
         temporary.write_bytes(proto.SerializeToString(deterministic=True))
-        del proto  # the check reads the file, and two copies of the weights are enough
-        check_structure(onnx, temporary, expected, name=str(path))
-    return how
+        del proto  # the checks read the file, and two copies of the weights are enough
+        onnx = import_engine("onnx", "onnx")
+        check_structure(onnx, temporary, replace(expected, macs=macs), name=str(path))
+        check_outputs(model, temporary, expected.image_shape, name=str(path))
+
+
+def check_outputs(
+    model: nn.Module, path: Path, image_shape: tuple[int, int, int], name: str
+) -> None:
+    """Refuse a file that plainly computes something else than ``model``.
+
+    How near it comes is measured once the network is trained: one that is not may blow up rounding,
+    or give no finite numbers, which the file then need not give either.
+
+    Args:
+        model: The network that was exported; left as it is.
+        path: The file.
+        image_shape: Channels, height, width.
+        name: What to call the file in an error.
+
+    Raises:
+        ExportError: It cannot be run for batches of several sizes, or its outputs are far off.
+    """
+    try:
+        measured = parity(model, path, random_inputs(image_shape))
+    except (CheckError, ModelError) as failure:
+        raise ExportError(str(failure).replace(str(path), name)) from failure
+    # Written so that NaN is refused, unless the network itself gives it.
+    if math.isfinite(measured.spread) and not measured.relative_l2 <= PLAINLY_WRONG:
+        raise ExportError(
+            f"{name}: relative_l2 to the network is {measured.relative_l2:.2g} for random images, "
+            f"above {PLAINLY_WRONG:g}: the exporter wrote another network. Change what forward "
+            "does there, or try another export.opset."
+        )
 
 
 def check_state(model: nn.Module) -> int:
@@ -141,23 +197,6 @@ def exported(model: nn.Module, image_shape: tuple[int, int, int], opset: int) ->
         ) from error
     assert program is not None, "the dynamo exporter always returns a program"
     return program.model_proto
-
-
-def by_either(
-    model: nn.Module, image_shape: tuple[int, int, int], opset: int
-) -> tuple[Any, Exported]:
-    """The network as an ONNX ``ModelProto``, by the first exporter that can write it, and how.
-
-    Raises:
-        ExportError: Both gave up; says what hindered the first, since that can be mended.
-    """
-    try:
-        return exported(model, image_shape, opset), Exported("dynamo")
-    except ExportError as first:
-        proto = exported_by_tracing(model, image_shape, opset)
-        if proto is None:
-            raise
-        return proto, Exported("torchscript", why=str(first))
 
 
 def exported_by_tracing(

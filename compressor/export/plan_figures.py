@@ -38,10 +38,14 @@ class PlanRecord:
         file_products: Precision -> convolutions and matrix products of the ONNX file.
         plan_products: The same, read back from the plan; ``None`` if that could not be done.
         not_inspected: Why not; ``None`` if it was.
+        num_reformats: Layers of the plan that only change a layout or a type; ``None`` if it was
+            not read back.
+        sparse: What became of 2:4 weights, in one line; ``None`` if they were not asked for.
+        sparse_warning: What is wrong with it; ``None`` if nothing is.
         num_warnings: Warnings of the builder, which stand in the sidecar.
         accuracy: On the validation images, in [0, 1]; ``None`` if it is unmeasured.
         float_accuracy: Of the float32 file on the same images; ``None`` if it is unmeasured.
-        unmeasured: Why neither accuracy nor latency can be measured here; ``None`` if they can.
+        unmeasured: Why the accuracy is not measured, and so the latency neither; ``None`` if it is.
     """
 
     profile: str
@@ -56,6 +60,9 @@ class PlanRecord:
     file_products: dict[str, int]
     plan_products: dict[str, int] | None
     not_inspected: str | None
+    num_reformats: int | None
+    sparse: str | None
+    sparse_warning: str | None
     num_warnings: int
     accuracy: float | None
     float_accuracy: float | None
@@ -182,6 +189,9 @@ def record_of(plan: Path, sidecar: Sidecar, profile: str, measured: Measured) ->
         file_products=sidecar.onnx_precisions,
         plan_products=None if read is None else read.products,
         not_inspected=sidecar.not_inspected,
+        num_reformats=None if read is None else read.num_reformats,
+        sparse=None if sidecar.sparse is None else str(sidecar.sparse),
+        sparse_warning=None if sidecar.sparse is None else sidecar.sparse.warning(),
         num_warnings=len(sidecar.warnings),
         accuracy=measured.accuracy,
         float_accuracy=measured.float_accuracy,

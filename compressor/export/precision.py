@@ -21,11 +21,11 @@ from compressor.bench.runner import Runner
 from compressor.errors import DataError
 from compressor.export.culprits import Search, find_culprits
 from compressor.export.precision_figures import Figures, check_distance, figures
-from compressor.export.precision_runner import measuring_runner
+from compressor.export.precision_runner import computed_in, measuring_runner
 from compressor.export.precision_writers import Source, Writer, open_writer
 from compressor.export.profiles import PROFILES, Profile, ProfileName
-from compressor.export.quant_calibration import QuantSettings, batches_of
-from compressor.export.verify import COMPARE_BATCH, predictor
+from compressor.export.quant_calibration import QuantSettings
+from compressor.export.verify import of_all_sizes, predictor
 from compressor.files import sha256, whole_file
 from compressor.settings import Settings
 from compressor.tasks.task import Predict
@@ -118,6 +118,7 @@ class PrecisionRecord:
         num_bytes: Of the file.
         engines: Those that may run it.
         measured_by: What computed accuracy and figures.
+        computed_in: In what it did, on the machine that wrote the file.
         float_accuracy: Of the float32 file, in [0, 1].
         search: Accuracy of the file, the layers kept in float32, and what each try reached.
         figures: Outputs against those of the float32 file.
@@ -129,6 +130,7 @@ class PrecisionRecord:
     num_bytes: int
     engines: tuple[str, ...]
     measured_by: str
+    computed_in: str
     float_accuracy: float
     search: Search
     figures: Figures
@@ -174,6 +176,7 @@ def make_file(
         num_bytes=path.stat().st_size,
         engines=profile.engines,
         measured_by=profile.measured_by,
+        computed_in=computed_in(profile),
         float_accuracy=float_accuracy,
         search=search,
         figures=measured,
@@ -204,7 +207,7 @@ class _Bench:
     def figures(self, reference: Runner) -> Figures:
         """Outputs of the file against those of the float32 one."""
         with closing(self._runner()) as runner:
-            batches = batches_of(self.yardstick.compared, COMPARE_BATCH)
+            batches = of_all_sizes(self.yardstick.compared)
             return figures(reference, runner, batches, self._name())
 
     def _name(self) -> str:

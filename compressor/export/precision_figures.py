@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from compressor.bench.finite import check_finite
 from compressor.bench.runner import Runner
 from compressor.engines import Precision
 from compressor.errors import CheckError
@@ -78,20 +79,6 @@ def figures_of(wanted: Tensor, given: Tensor) -> Figures:
         top1_agreement=(wanted.argmax(1) == given.argmax(1)).double().mean().item(),
         num_images=len(wanted),
     )
-
-
-def check_finite(outputs: Tensor, name: str) -> None:
-    """Refuse outputs that hold NaN or infinity; ``name`` says whose they are.
-
-    Raises:
-        CheckError: Says for how many images.
-    """
-    broken = int((~torch.isfinite(outputs)).flatten(1).any(dim=1).sum())
-    if broken:
-        raise CheckError(
-            f"For {broken} of {len(outputs)} images {name} gives NaN or infinity. "
-            "Do not use it; choose another precision, or check the training."
-        )
 
 
 def check_distance(distance: float, precision: Precision, path: Path) -> None:

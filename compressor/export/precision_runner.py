@@ -4,8 +4,13 @@ from pathlib import Path
 from typing import Any
 
 from compressor.bench.engines import OPENERS, OpenFile
-from compressor.bench.onnxruntime_runner import CPU_PROVIDER, LOG_ERRORS, OnnxRuntimeRunner
-from compressor.bench.openvino_runner import OpenVinoRunner
+from compressor.bench.onnxruntime_runner import (
+    CPU_PROVIDER,
+    LOG_ERRORS,
+    OnnxRuntimeRunner,
+    refusals,
+)
+from compressor.bench.openvino_runner import OpenVinoRunner, computes_bf16
 from compressor.bench.runner import Runner, import_engine
 from compressor.errors import ModelError
 from compressor.export.precision_twin import float32_twin
@@ -31,16 +36,14 @@ class AsWrittenRunner(OnnxRuntimeRunner):
     def _open(self, path: Path, num_threads: int) -> Any:
         input_of(path)
         ort = import_engine("onnxruntime", "onnxruntime")
-        state = import_engine("onnxruntime.capi.onnxruntime_pybind11_state", "onnxruntime")
         options = ort.SessionOptions()
         options.intra_op_num_threads = num_threads
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.log_severity_level = LOG_ERRORS
-        refusals = (state.InvalidGraph, state.NotImplemented, state.Fail, state.RuntimeException)
         twin = float32_twin(import_engine("onnx", "onnx").load(str(path)))
         try:
             return ort.InferenceSession(twin.SerializeToString(), options, providers=[CPU_PROVIDER])
-        except refusals as error:
+        except refusals() as error:
             reason = str(error).splitlines()[0]
             raise ModelError(f"{path} cannot be computed: {reason}. Write it again.") from error
 
@@ -63,3 +66,17 @@ def measuring_runner(profile: Profile, path: Path, num_threads: int) -> Runner:
         MissingExtra: What measures this profile is not installed.
     """
     return MEASURES[profile.measured_by](path, num_threads)
+
+
+def computed_in(profile: Profile) -> str:
+    """In what the measuring runner of ``profile`` computes on this machine, in words.
+
+    Raises:
+        MissingExtra: OpenVINO measures a bfloat16 file, and is not installed.
+    """
+    if profile.measured_by == "onnxruntime-as-written":
+        rounding = "after each node" if profile.precision == "fp16" else "where the file says so"
+        return f"float32, rounded to {profile.precision} {rounding}"
+    if profile.precision == "bf16" and not computes_bf16():
+        return "float32, with weights rounded to bf16: this processor has no bfloat16"
+    return profile.precision

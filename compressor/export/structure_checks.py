@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from compressor.errors import ExportError
+from compressor.export.graph_count import onnx_macs
 from compressor.onnx_graph import makers_of, sizes
 
 BATCH_NAME = "batch"
@@ -34,11 +35,13 @@ class Expected:
         image_shape: Channels, height, width.
         opset: Version of the ONNX operators.
         state_bytes: Size of the network's parameters and buffers.
+        macs: MACs of the network for one image; None where they are not compared.
     """
 
     image_shape: tuple[int, int, int]
     opset: int
     state_bytes: int
+    macs: int | None = None
 
 
 def check_structure(onnx: ModuleType, path: Path, expected: Expected, name: str) -> None:
@@ -60,6 +63,7 @@ def check_structure(onnx: ModuleType, path: Path, expected: Expected, name: str)
         *(fault_of_output(graph), fault_of_weights(graph), fault_of_norms(graph)),
         *(fault_of_dropout(graph), fault_of_storage(onnx, graph)),
         *(fault_of_size(path, graph, expected.state_bytes), fault_of_validity(onnx, path)),
+        fault_of_products(path, expected.macs),
     )
     for fault in faults:
         if fault is not None:
@@ -176,6 +180,26 @@ def fault_of_validity(onnx: ModuleType, path: Path) -> str | None:
         reason = str(error).strip().splitlines()[0].rstrip(". ")
         return f"ONNX's checker refuses the file ({reason}). Try another export.opset."
     return None
+
+
+def fault_of_products(path: Path, macs: int | None) -> str | None:
+    """No more products than the network makes: those of channels that were taken out are gone.
+
+    Fewer may be right, since the exporter computes those of constants once; where channels are
+    missing the outputs differ, which parity shows.
+    """
+    if macs is None:
+        return None
+    try:
+        found = onnx_macs(path)
+    except ExportError:  # It multiplies in ways that are not counted in files: nothing to compare.
+        return None
+    if found <= macs:
+        return None
+    return (
+        f"the file makes {found:,d} MACs for an image, the network {macs:,d}: it holds channels "
+        "that the network has not. Export the network that was stripped."
+    )
 
 
 def stored_names(graph: Any) -> set[str]:

@@ -92,6 +92,18 @@ def random_inputs(image_shape: tuple[int, int, int], seed: int = INPUT_SEED) -> 
     return [torch.randn(size, *image_shape, generator=generator) for size in PARITY_BATCHES]
 
 
+def of_all_sizes(images: Tensor) -> list[Tensor]:
+    """``images`` in batches of the sizes in ``PARITY_BATCHES``, the rest ``COMPARE_BATCH`` at once.
+
+    What was converted for another precision may also have kept a size of batch.
+    """
+    sizes, left = [], len(images)
+    for size in (*PARITY_BATCHES, *[COMPARE_BATCH] * -(-len(images) // COMPARE_BATCH)):
+        sizes.append(min(size, left))
+        left -= sizes[-1]
+    return [batch for batch in torch.split(images, sizes) if len(batch)]
+
+
 def parity(model: nn.Module, path: Path, inputs: Iterable[Tensor]) -> Parity:
     """Compare ``model`` in evaluation mode with the file at ``path``, batch by batch.
 

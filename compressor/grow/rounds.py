@@ -19,8 +19,17 @@ from compressor.couplings.coupling import named_tensors
 from compressor.errors import CheckError
 from compressor.files import read_json, write_json
 from compressor.grow.settings import GrowSettings
-from compressor.grow.widen import Between, Cutting, fresh, widened, widened_moments
+from compressor.grow.widen import (
+    Between,
+    Cutting,
+    fresh,
+    split_,
+    widened,
+    widened_moments,
+)
 from compressor.grow.widths import Limits, first_structure, leading, next_structure
+from compressor.sparsity.base import Horizon
+from compressor.sparsity.lbi_settings import ENTRY_SHARE
 from compressor.sparsity.split_lbi import SplitLBI
 from compressor.strip.compare import relative_difference
 from compressor.structure import Path as UnitsPath
@@ -28,6 +37,8 @@ from compressor.structure import Structure, UnitPath
 from compressor.train.checkpoint import load_state, save_state
 from compressor.train.loop import Job, Record, Surroundings, train
 from compressor.train.optimizer import make_optimizer, parameter_names
+from compressor.train.schedule import path_time
+from compressor.train.settings import TrainSettings
 
 FILM_FILE = "film.json"
 
@@ -100,6 +111,27 @@ class _Stand:
         return len(self.film)
 
 
+def clock(
+    training: TrainSettings, settings: GrowSettings, steps_per_epoch: int, seed: int
+) -> Horizon:
+    """The horizon by which a method calibrates itself when it grows.
+
+    Args:
+        training: Of all rounds together.
+        settings: Length of a round, and of the path in rounds.
+        steps_per_epoch: Optimiser steps.
+        seed: Of the run.
+    """
+    a_round = training.model_copy(update={"epochs": settings.round_epochs})
+    rounds = settings.entry_rounds / ENTRY_SHARE
+    return Horizon(
+        num_steps=training.epochs * steps_per_epoch,
+        path_time=path_time(a_round, steps_per_epoch) * rounds,
+        seed=seed,
+        num_epochs=training.epochs,
+    )
+
+
 def grow(growth: Growth, around: Surroundings, folder: Path) -> Grown:
     """Grow a network; what an earlier call that was stopped left in ``folder`` goes on.
 
@@ -126,7 +158,7 @@ def grow(growth: Growth, around: Surroundings, folder: Path) -> Grown:
         structure = next_structure(growth.limits, stand.cutting.structure, shares, growth.settings)
         stand.film.append(frame_of(growth, stand, history, shares))
         same = structure.widths() == stand.cutting.structure.widths()
-        stand.idle = stand.idle + 1 if same else 0
+        stand.idle = stand.idle + 1 if same and not under_way(stand.film) else 0
         if last == limit or stand.idle >= growth.settings.patience:
             path = full_path(growth, stand.cutting, sparsifier.path())
             return Grown(stand.model, stand.cutting, path, history, stand.film)
@@ -136,6 +168,20 @@ def grow(growth: Growth, around: Surroundings, folder: Path) -> Grown:
 def support_shares(support: Structure) -> dict[str, float]:
     """Share of each coupling's units that has entered, in [0, 1]."""
     return {name: float(kept.double().mean()) for name, kept in support.keep.items()}
+
+
+def under_way(film: Film) -> bool:
+    """Whether couplings that are not full may still fill.
+
+    They may while units enter, and as long as the path has not reached every coupling.
+    """
+    if min(film[-1]["entered"].values()) == 0:
+        return True
+    counts: list[float] = [
+        sum(frame["entered"][name] * width for name, width in frame["widths"].items())
+        for frame in film[-2:]
+    ]
+    return counts[-1] > (counts[0] if len(counts) > 1 else 0)
 
 
 def frame_of(
@@ -197,6 +243,8 @@ def _go_on(
     before, old = stand.cutting, stand.model
     if after.structure.widths() != before.structure.widths():
         new = widened(old, growth.full, before, after)
+        if growth.settings.new_units == "split":
+            _split(growth, new, (before, after), sparsifier.path(), stand.number)
         change = changed_by(old, new, growth.inputs)
         stand.film[-1]["change_of_outputs"] = change
         state = _widened_state(growth, state, (sparsifier, old, new), (before, after))
@@ -206,6 +254,24 @@ def _go_on(
     saved = {"film": stand.film, "idle": stand.idle, "widths": after.structure.widths()}
     write_json(folder / FILM_FILE, saved)
     shutil.rmtree(old_place, ignore_errors=True)
+
+
+def _split(
+    growth: Growth,
+    model: nn.Module,
+    cuttings: tuple[Cutting, Cutting],
+    path: UnitsPath,
+    number: int,
+) -> None:
+    """Let the new units of ``model`` begin as copies of the best ones."""
+    generator = torch.Generator().manual_seed(growth.job.seed + number)
+    between = Between.of(*cuttings)
+    for coupling in cuttings[1].couplings.free:
+        new = between.new_units(coupling.name, coupling.num_units)
+        best = path.couplings[coupling.name].score.argsort(descending=True, stable=True)
+        if (count := int(new.sum())) and count <= len(best):
+            parents = between.units[coupling.name][1][best[:count]]
+            split_(model, coupling, new, parents, generator)
 
 
 @torch.no_grad()

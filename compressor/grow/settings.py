@@ -1,8 +1,13 @@
 """What a recipe says of growing."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from compressor.settings import Settings
+
+NewUnits = Literal["split", "fresh"]
+"""What new units begin as; both keep the function."""
 
 
 class GrowSettings(Settings):
@@ -20,8 +25,14 @@ class GrowSettings(Settings):
     """A coupling is widened by this factor, by one step of its alignment at least."""
     round_epochs: int = Field(default=2, ge=1)
     """Epochs between two looks at the couplings; ``train.epochs`` bounds all rounds together."""
+    entry_rounds: float = Field(default=1.0, gt=0)
+    """Rounds after which a unit of constant norm enters, where sparsity.nu is not given: the clock
+    of the path is that of a round, not of all of them."""
+    new_units: NewUnits = "split"
+    """What new units begin as. ``split``: copies of the units with the best scores, what reads them
+    divided at random between both; ``fresh``: fresh filters that nothing reads yet."""
     patience: int = Field(default=1, ge=1)
-    """Rounds without growth after which the network has its size."""
+    """Rounds in which nothing grows and no unit enters, after which the network has its size."""
     ceiling_macs: float = Field(default=1.0, gt=0, le=1)
     """Share of the full network's MACs that is not passed."""
     ceiling_latency: float | None = Field(default=None, gt=0, le=1)

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from compressor.couplings.coupling import Couplings, named_tensors
+from compressor.couplings.coupling import Coupling, Couplings, named_tensors
 from compressor.strip.apply import apply
 from compressor.strip.plan import StripPlan, make_plan
 from compressor.strip.shrunk import shrunk
@@ -85,6 +85,44 @@ def widened(old: nn.Module, full: nn.Module, before: Cutting, after: Cutting) ->
             tensor = tensors[member.tensor]
             tensor.movedim(member.axis, 0)[member.index[new].flatten()] = 0
     return model
+
+
+@torch.no_grad()
+def split_(
+    model: nn.Module,
+    coupling: Coupling,
+    new: Tensor,
+    parents: Tensor,
+    generator: torch.Generator,
+) -> None:
+    """Make new units of ``model`` copies of old ones, which share what reads them, in place.
+
+    A copy alone learns what its parent learns. So what reads a parent is divided at random, weight
+    by weight, and the gradients of the two differ from the first step on.
+
+    Args:
+        model: The wider network.
+        coupling: Of it.
+        new: Which of its units are new, bool.
+        parents: For each new unit the place of another, old one; no parent twice.
+        generator: Draws the shares.
+    """
+    tensors, children = named_tensors(model), new.nonzero().flatten()
+    members = sorted(coupling.members, key=lambda member: member.kind == "input")
+    done: set[tuple[int, int]] = set()
+    for member in members:
+        place = (tensors[member.tensor].data_ptr(), member.axis)
+        if place in done:  # under another name of the same tensor
+            continue
+        done.add(place)
+        rows = tensors[member.tensor].movedim(member.axis, 0)
+        from_, to = member.index[parents].flatten(), member.index[children].flatten()
+        if member.kind == "input":
+            shares = torch.rand(rows[to].shape, generator=generator, dtype=rows.dtype)
+            rows[to] = rows[from_] * shares
+            rows[from_] = rows[from_] - rows[to]
+        else:
+            rows[to] = rows[from_]
 
 
 @dataclass(frozen=True)

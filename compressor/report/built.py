@@ -10,7 +10,9 @@ class BuiltPlan(Part):
 
     ``file_products`` are the convolutions and matrix products of the ONNX file at each precision,
     ``plan_products`` those read back from the plan; ``None`` with the reason in ``not_inspected``.
-    ``unmeasured`` is why it could not be run.
+    ``num_reformats`` are the plan's layers that only change a layout or a type, ``sparse`` is what
+    became of 2:4 weights and ``sparse_warning`` what is wrong with it. ``unmeasured`` is why it has
+    no accuracy; then it was not timed either.
     """
 
     profile: str
@@ -23,6 +25,9 @@ class BuiltPlan(Part):
     file_products: dict[str, NonNegativeInt]
     plan_products: dict[str, NonNegativeInt] | None
     not_inspected: str | None
+    num_reformats: NonNegativeInt | None
+    sparse: str | None
+    sparse_warning: str | None
     accuracy: Share | None
     float_accuracy: Share | None
     unmeasured: str | None

@@ -27,6 +27,8 @@ class Converted(Part):
     engines: list[str] = Field(min_length=1)
     num_bytes: PositiveInt
     measured_by: str
+    computed_in: str | None = None
+    """In what it was measured; where a run of before does not say, neither does the report."""
     float_accuracy: Share
     search: Search
     figures: Figures

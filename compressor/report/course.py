@@ -14,7 +14,7 @@ def path_section(run: RunRecord) -> Section:
     title = "Path of the support"
     if run.path.is_empty():
         text = f"The method {run.path.method} has no path: it gives no unit a time of entry."
-        return Section("path", title, (text,), tables=tables)
+        return Section("path", title, (text, *_stop_texts(run.train_history)), tables=tables)
     entries = tuple(_entry_row(name, units) for name, units in run.path.couplings.items())
     columns = ("Coupling", "Units", "Entered", "Share", "First entry", "Median entry", "Last entry")
     plot = Plot(
@@ -25,8 +25,18 @@ def path_section(run: RunRecord) -> Section:
         f"Method {run.path.method}. Path time is the sum of the step sizes; colours run from the "
         "first coupling to the last. Entries are in path time."
     )
+    texts = (text, *_stop_texts(run.train_history))
     entry_table = Table("Entries of each coupling", columns, entries)
-    return Section("path", title, (text,), plot, (entry_table, *tables))
+    return Section("path", title, texts, plot, (entry_table, *tables))
+
+
+def _stop_texts(history: list[Epoch]) -> tuple[str, ...]:
+    """Where a rule ended the search, and why; nothing where none did."""
+    return tuple(
+        f"The search stopped after epoch {epoch.epoch}: {epoch.stopped}."
+        for epoch in history
+        if epoch.stopped is not None
+    )
 
 
 def _end_time(run: RunRecord) -> float:

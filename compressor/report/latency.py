@@ -45,9 +45,9 @@ def _notes(run: RunRecord) -> Iterator[str]:
         yield f"A p99 with {FEW} is of too few samples to be relied on."
     if chain is None:
         return
-    if chain.unmeasured:
-        unmeasured = ", ".join(chain.unmeasured)
-        yield f"No engine on this machine's CPU runs {unmeasured}: unmeasured."
+    for why in dict.fromkeys(chain.unmeasured.values()):
+        files = ", ".join(file for file, reason in chain.unmeasured.items() if reason == why)
+        yield f"Not timed: {files}. Why: {why}."
     if any(WIDENED in links for links in chain.latency.values()):
         yield (
             "fp16 in ONNX Runtime on a CPU computes in float32: the file is smaller, not faster."

@@ -36,7 +36,7 @@ def _row(converted: Converted) -> tuple[str, ...]:
     return (
         converted.profile,
         ", ".join(map(engine_name, converted.engines)),
-        converted.measured_by,
+        _measured(converted),
         ", ".join(search.kept) or "none",
         formats.size(converted.num_bytes),
         formats.percent(search.accuracy),
@@ -44,3 +44,9 @@ def _row(converted: Converted) -> tuple[str, ...]:
         formats.difference(figures.relative_l2),
         sqnr,
     )
+
+
+def _measured(converted: Converted) -> str:
+    if converted.computed_in is None:
+        return converted.measured_by
+    return f"{converted.measured_by}, in {converted.computed_in}"

@@ -122,7 +122,7 @@ class Epoch(Part):
     """One entry of a ``history.json``.
 
     The path time and the support exist in sparse training of units, the share of weights that are
-    kept where single ones are left out.
+    kept where single ones are left out, and why the search stopped in the epoch that a rule ended.
     """
 
     epoch: int
@@ -134,6 +134,7 @@ class Epoch(Part):
     images_per_second: NonNegativeFloat
     support: dict[str, int] = Field(default_factory=dict)
     kept_share: Share | None = None
+    stopped: str | None = None
 
 
 class Entries(Part):

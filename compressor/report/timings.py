@@ -2,9 +2,11 @@
 
 from typing import Any
 
-from pydantic import NonNegativeFloat, PositiveFloat
+from pydantic import NonNegativeFloat, PositiveFloat, field_validator
 
 from compressor.report.part import Part
+
+UNSAID = "the record does not say"
 
 
 class Percentiles(Part):
@@ -35,8 +37,15 @@ class Chain(Part):
     """All that was timed beside the dense network in PyTorch, by batch size and name."""
 
     reference: str
-    unmeasured: list[str]
+    unmeasured: dict[str, str]
+    """Name of a file -> why it was not timed."""
     latency: dict[int, dict[str, ChainLink]]
+
+    @field_validator("unmeasured", mode="before")
+    @classmethod
+    def _of_older_runs(cls, value: object) -> object:
+        """Runs once listed the names alone."""
+        return dict.fromkeys(value, UNSAID) if isinstance(value, list) else value
 
 
 class Latency(Part):

@@ -20,7 +20,7 @@ SHARED_STAGES = ("inspect", "dense", "train")
 SIZES = ("keep_macs", "keep_params", "keep_latency", "latency_ms", "at_epoch")
 """Keys of ``strip`` that say how large a network is to be; one at a time."""
 
-SEARCHED = ("seed", "model", "data", "task", "sparsity", "train", "strip")
+SEARCHED = ("seed", "model", "data", "task", "sparsity", "train", "stop", "grow", "ticket", "strip")
 """Sections of which a search depends on all, or on what holds layers, of ``strip``."""
 
 EXAMPLE = "strip.order=entry"
@@ -110,6 +110,9 @@ def sliced_recipe(
     values["name"] = f"{recipe.name}-{size.name}".replace("_", "-")
     values["dense"]["epochs"] = recipe.dense_settings().epochs
     values["tune"]["epochs"] = tune_epochs
+    if recipe.stop is not None:
+        # Where the search was to end hangs on the run's own budget, not on that of the slice.
+        values["stop"] = recipe.stop.with_budget(recipe.strip).model_dump(mode="json")
     values["strip"] |= dict.fromkeys(SIZES) | {
         size.key: int(size.value) if size.key == "at_epoch" else size.value
     }
@@ -156,4 +159,8 @@ def _searched(recipe: Recipe, section: str) -> Any:
     values = getattr(recipe, section)
     if section == "strip":
         return values.keep, values.freeze, values.engine, values.heads
+    if section == "ticket":
+        return values.epoch
+    if section == "stop" and values is not None:
+        return values.with_budget(recipe.strip)
     return values

@@ -8,14 +8,8 @@ from compressor.bench.onnxruntime_runner import OnnxRuntimeRunner
 from compressor.bench.subjects import Subject
 from compressor.context import Context
 from compressor.engines import GPU_ENGINES
-from compressor.export.plan_figures import (
-    NO_DEVICE,
-    PlanGate,
-    PlanRecord,
-    measure,
-    record_of,
-)
-from compressor.export.plans import PlanProfile, build_profile, check_kit
+from compressor.export.engine_plans import PlanProfile, build_profile, check_kit
+from compressor.export.plan_figures import PlanGate, PlanRecord, measure, record_of
 from compressor.export.profiles import PROFILES
 from compressor.export.verify import predictor
 from compressor.files import read_json, write_json
@@ -82,7 +76,7 @@ def told(record: PlanRecord) -> str:
     if record.plan_products is None:
         layers = f"{_counted(record.file_products)} in the file, not read back"
     else:
-        layers = f"{_counted(record.plan_products)} read back"
+        layers = f"{_counted(record.plan_products)} read back, {record.num_reformats} reformats"
     parts = [
         f"{record.file}, {record.num_bytes:,d} bytes, {record.engine} {record.version}; products: "
         f"{layers}"
@@ -92,7 +86,8 @@ def told(record: PlanRecord) -> str:
             f"validation accuracy {record.accuracy:.2%} (float32 {record.float_accuracy:.2%})"
         )
     if record.unmeasured is not None:
-        parts.append(f"accuracy and latency unmeasured, {record.unmeasured}")
+        parts.append(f"accuracy unmeasured, {record.unmeasured}, and so it is not timed")
+    parts += filter(None, (record.sparse, record.sparse_warning))
     if record.num_warnings:
         parts.append(f"warnings of the builder: {record.num_warnings}, in {record.file}.json")
     return "; ".join(parts)
@@ -105,8 +100,8 @@ def _counted(products: dict[str, int]) -> str:
 def timed_files(run: Run, recipe: Recipe) -> list[Path | Subject]:
     """What the whole way is timed with: the files in other precisions, and the plans.
 
-    A file that no engine but those of plans runs is left out for its plan; so is a plan that is
-    for other GPUs than the one here, whose record says so.
+    A file that no engine but those of plans runs is left out for its plan; so is a plan whose
+    accuracy is unmeasured, whose record says why: a fast wrong plan is worth nothing.
     """
     planned = recipe.tensorrt.profiles
     files: list[Path | Subject] = [
@@ -118,7 +113,6 @@ def timed_files(run: Run, recipe: Recipe) -> list[Path | Subject]:
     plans = [
         Subject(record["label"], record["engine"], run.path("build", record["file"]))
         for record in records
-        # Where there was no device, there may be one by now; the timing looks.
-        if record["unmeasured"] in (None, NO_DEVICE)
+        if record["accuracy"] is not None
     ]
     return [*files, *plans]

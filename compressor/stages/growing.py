@@ -1,5 +1,6 @@
 """The search of a recipe that grows: from narrow to wide, instead of at full width."""
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import torch
@@ -7,23 +8,24 @@ from torch import nn
 
 from compressor.context import Context
 from compressor.count import layer_macs
+from compressor.couplings.coupling import Couplings
 from compressor.errors import TrainError
 from compressor.files import write_json
-from compressor.grow.rounds import Grown, Growth, grow
+from compressor.grow.rounds import Grown, Growth, clock, grow
 from compressor.grow.settings import GrowSettings
 from compressor.grow.widen import widened
 from compressor.grow.widths import Ceiling, Limits
 from compressor.run import CHECKPOINT
-from compressor.sparsity.base import Horizon
 from compressor.sparsity.split_lbi import SplitLBI, SplitLBISettings
+from compressor.stages.in_time import Measuring, Problem, latency_shares
 from compressor.stages.training import epoch_teller, search, write_training
 from compressor.stages.widths import multiple_of
-from compressor.strip.budget import floor_of, removed_units, steps_of
+from compressor.strip.budget import StripSettings, floor_of, removed_units, steps_of
 from compressor.strip.cost import Cost
+from compressor.structure import Path as UnitsPath
 from compressor.structure import Structure
 from compressor.tasks.task import TaskLoss
 from compressor.train.loop import Job, steps_per_epoch
-from compressor.train.schedule import path_time
 
 CHECK_IMAGES = 8
 """On which the output must stay as it is when the network is widened."""
@@ -50,17 +52,18 @@ def grow_network(context: Context, folder: Path, settings: GrowSettings) -> None
             f"{context.recipe.model.factory} can only be cut as a captured graph, which does not "
             "grow. Leave [grow] out to search at full width."
         )
-    growth = _growth(context, settings)
     on_epoch = epoch_teller(context, "train", context.recipe.train.epochs)
     around = context.surroundings(folder, on_epoch)
-    grown = grow(growth, around, folder / CHECKPOINT)
+    with ExitStack() as stack:
+        growth = _growth(context, settings, stack)
+        grown = grow(growth, around, folder / CHECKPOINT)
     for frame in grown.film:
         context.run.log("growth", frame)
     _say(context, grown)
     _write(context, folder, growth, grown)
 
 
-def _growth(context: Context, settings: GrowSettings) -> Growth:
+def _growth(context: Context, settings: GrowSettings, stack: ExitStack) -> Growth:
     recipe, model = context.recipe, context.fresh_model()
     method = recipe.sparsity
     assert isinstance(method, SplitLBISettings), "the recipe was checked"
@@ -73,22 +76,17 @@ def _growth(context: Context, settings: GrowSettings) -> Growth:
     def macs(structure: Structure) -> float:
         return cost.macs(removed_units(structure))
 
-    per_epoch = steps_per_epoch(task, recipe.train)
-    # A unit's clock is that of a round: it must be able to enter within one.
-    round_settings = recipe.train.model_copy(update={"epochs": settings.round_epochs})
-    horizon = Horizon(
-        num_steps=recipe.train.epochs * per_epoch,
-        path_time=path_time(round_settings, per_epoch),
-        seed=recipe.seed,
-        num_epochs=recipe.train.epochs,
-    )
+    ceilings = [Ceiling("ceiling_macs", settings.ceiling_macs, lambda s: macs(s) / whole)]
+    if settings.ceiling_latency is not None:
+        ceilings.append(_latency_ceiling(context, (model, couplings, cost), strip, stack))
+    horizon = clock(recipe.train, settings, steps_per_epoch(task, recipe.train), recipe.seed)
     return Growth(
         full=model,
         limits=Limits(
             couplings,
             steps,
             {c.name: floor_of(c, strip, steps[c.name]) for c in couplings.free},
-            [Ceiling("ceiling_macs", settings.ceiling_macs, lambda s: macs(s) / whole)],
+            ceilings,
         ),
         settings=settings,
         job=Job(
@@ -105,6 +103,26 @@ def _growth(context: Context, settings: GrowSettings) -> Growth:
         inputs=context.task.example(CHECK_IMAGES),
         macs=macs,
     )
+
+
+def _latency_ceiling(
+    context: Context,
+    network: tuple[nn.Module, Couplings, Cost],
+    strip: StripSettings,
+    stack: ExitStack,
+) -> Ceiling:
+    """The ceiling in time; what measures it is held open by ``stack``."""
+    model, couplings, cost = network
+    grow_settings = context.recipe.grow
+    assert grow_settings is not None
+    assert grow_settings.ceiling_latency is not None
+    unranked = UnitsPath.of_scores(
+        "none", {c.name: torch.zeros(c.num_units) for c in couplings.free}
+    )
+    problem = Problem(model, couplings, cost, unranked, strip)
+    around = Measuring.of(context.recipe, context.data.image_shape, context.console)
+    share = stack.enter_context(latency_shares(problem, around))
+    return Ceiling("ceiling_latency", grow_settings.ceiling_latency, share)
 
 
 def _say(context: Context, grown: Grown) -> None:

@@ -3,7 +3,7 @@
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +20,6 @@ from compressor.bench.stopwatch import CLOCKS, Clock
 from compressor.bench.timer import TimingSettings, interleave, random_batch
 from compressor.console import Console
 from compressor.couplings.coupling import Couplings
-from compressor.engines import GPU_ENGINES
 from compressor.errors import BudgetError, CheckError
 from compressor.export.onnx import ExportSettings, export_onnx
 from compressor.recipe import Recipe
@@ -140,6 +139,28 @@ def solve_in_time(problem: Problem, measuring: Measuring) -> tuple[Structure, di
     return best.structure, record
 
 
+@contextmanager
+def latency_shares(
+    problem: Problem, measuring: Measuring
+) -> Iterator[Callable[[Structure], float]]:
+    """What measures a structure's time on the target, as a share of the full network's.
+
+    Raises:
+        BudgetError: The target cannot be measured here.
+    """
+    check_measurable(measuring.target)
+    with _dense(problem, measuring) as dense:
+        known: dict[tuple[int, ...], float] = {}
+
+        def share(structure: Structure) -> float:
+            widths = tuple(structure.widths().values())
+            if widths not in known:
+                known[widths] = dense.share(structure)
+            return known[widths]
+
+        yield share
+
+
 def say_in_time(record: dict[str, Any], console: Console) -> None:
     """Tell what was asked, predicted and measured; a warning where the budget was missed."""
     asked, got, target = record["asked"], record["got"], record["target"]
@@ -192,8 +213,7 @@ def _too_little(
 
 def _table(problem: Problem, measuring: Measuring, dense_ms: float) -> LatencyTable:
     """The time of the network by its widths; layers that were not measured before are now."""
-    gpu = measuring.target.engine in GPU_ENGINES
-    key = machine(measuring.target, torch.cuda.get_device_name(0) if gpu else None)
+    key = machine(measuring.target)
     shapes = layer_shapes(problem.model, torch.zeros(1, *measuring.image_shape))
     axes = _axes(problem.cost, shapes)
     block = engine_multiple(measuring.target).channels

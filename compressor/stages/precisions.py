@@ -19,8 +19,7 @@ from compressor.export.precision_figures import check_distance
 from compressor.export.precision_runner import measuring_runner
 from compressor.export.precision_writers import Source
 from compressor.export.profiles import PROFILES, find_profile
-from compressor.export.quant_calibration import batches_of
-from compressor.export.verify import COMPARE_BATCH, predictor, runner_parity
+from compressor.export.verify import of_all_sizes, predictor, runner_parity
 from compressor.file_profile import FileProfile, note_profile_
 from compressor.files import read_json, whole_file, write_json
 
@@ -108,7 +107,7 @@ def verified_precisions(context: Context) -> list[dict[str, Any]]:
     """
     records = read_json(context.run.path("export", PRECISIONS_FILE))
     threads = context.recipe.precision.num_threads
-    images = batches_of(context.task.example(COMPARED_IMAGES), COMPARE_BATCH)
+    images = of_all_sizes(context.task.example(COMPARED_IMAGES))
     rows = []
     for record in records:
         path, profile = context.run.path("export", record["file"]), find_profile(record["profile"])

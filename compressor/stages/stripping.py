@@ -13,6 +13,7 @@ from compressor.errors import BudgetError, RunError
 from compressor.export.onnx import export_onnx
 from compressor.files import read_json, write_json
 from compressor.stages.in_time import Measuring, Problem, say_in_time, solve_in_time
+from compressor.stages.ticket import tuned_from
 from compressor.stages.weight_level import num_nonzero, num_outside, partial_masks, slim_masks
 from compressor.stages.widths import multiple_of, write_widths
 from compressor.strip.apply import apply
@@ -24,6 +25,7 @@ from compressor.structure import Path as UnitsPath
 from compressor.structure import Structure
 from compressor.summary import NO_GAIN
 from compressor.train.checkpoint import save_weights
+from compressor.train.features import Features
 from compressor.train.mask_file import MASKS_FILE, save_masks
 
 CERTIFICATE_IMAGES = 64
@@ -37,6 +39,9 @@ def inspect(context: Context, folder: Path) -> None:
     """Couplings and size of the dense network, and its export, before anything is trained."""
     couplings, model = context.couplings, context.fresh_model()
     context.check_output(model)
+    if context.recipe.tune.epochs and (patterns := context.recipe.tune.features):
+        # A wrong pattern is found here, and not after the search.
+        Features(model, model, patterns, context.example)
     if not couplings.free:
         reasons = "; ".join(f"{frozen.name}: {frozen.reason}" for frozen in couplings.frozen)
         raise RunError(f"No unit of {context.recipe.model.factory} can be removed: {reasons}.")
@@ -90,7 +95,6 @@ def strip(context: Context, folder: Path) -> None:
     write_json(folder / "structure.json", structure.to_json())
     write_json(folder / "certificate.json", certificate.to_json())
     write_json(folder / "counts.json", counts)
-    save_weights(folder / "weights.safetensors", slim)
     blocks = f", removed as blocks: {', '.join(certificate.branches)}" if plan.branches else ""
     context.console.say(
         f"strip: {structure.num_kept} of {structure.num_units} units kept, "
@@ -99,11 +103,14 @@ def strip(context: Context, folder: Path) -> None:
         f"stripped equals masked to {certificate.max_rel_diff_fp32:.1e}{blocks}"
     )
     write_widths(context, cost, structure, folder)
+    kept = None
     if (masks := context.masks("train")) is not None:
         kept = slim_masks(plan, model, slim, masks)
         save_masks(folder / MASKS_FILE, kept)
         for line in _of_weights(counts, slim, kept, len(partial_masks(masks))):
             context.console.say(line)
+    start = tuned_from(context, folder, plan, slim, kept)
+    save_weights(folder / "weights.safetensors", start)
 
 
 def _solved(context: Context, model: nn.Module, cost: Cost, folder: Path) -> Structure:

@@ -14,20 +14,23 @@ from compressor.sparsity.base import Horizon
 from compressor.sparsity.catalog import build_sparsifier
 from compressor.sparsity.dense import Dense, DenseSettings
 from compressor.sparsity.held import Held
+from compressor.stages.ticket import search_keeping
 from compressor.stages.weight_level import live_support, zero_outside_
 from compressor.strip.budget import Cost
 from compressor.structure import Path as UnitsPath
 from compressor.structure import Structure
-from compressor.support import SupportWatch, to_keep_more
+from compressor.support import SupportWatch, stop_rule, to_keep_more
 from compressor.tasks.task import Objective, Task, TaskLoss
 from compressor.train.checkpoint import save_weights
-from compressor.train.distill import Distillation
+from compressor.train.distill import Distillation, Stages
+from compressor.train.features import Features
 from compressor.train.loop import Job, Record, steps_per_epoch, train
 from compressor.train.mask_file import MASKS_FILE, save_masks
 from compressor.train.norms import reestimate_norms
 from compressor.train.order import batch_places, epoch_order, generator_for
 from compressor.train.schedule import path_time
 from compressor.train.settings import TrainSettings
+from compressor.train.stopping import StopRule
 
 
 def dense(context: Context, folder: Path) -> None:
@@ -52,6 +55,7 @@ def search(context: Context, folder: Path) -> None:
         num_epochs=recipe.train.epochs,
     )
     sparsifier = build_sparsifier(recipe.sparsity, horizon)
+    cost = Cost.of(model, context.couplings, layer_macs(model, context.example))
     job = Job(
         stage="train",
         model=model,
@@ -61,13 +65,15 @@ def search(context: Context, folder: Path) -> None:
         couplings=context.couplings,
         settings=recipe.train,
         seed=recipe.seed,
+        stop=_stop_rule(context, cost),
     )
-    cost = Cost.of(model, context.couplings, layer_macs(model, context.example))
     more = to_keep_more(recipe.sparsity)
     watch = SupportWatch(cost, context.couplings, recipe.strip, recipe.train.epochs, more)
     history = _train(context, folder, job, watch)
     if not context.is_main:
         return
+    if recipe.stop is not None and "stopped" not in history[-1]:
+        context.console.say(f"train: stop.rule = {recipe.stop.rule} did not end the search early")
     history = [record | watch.figures(record) for record in history]
     structure, path = sparsifier.structure(), sparsifier.path()
     if structure.granularity != "channel":
@@ -75,6 +81,13 @@ def search(context: Context, folder: Path) -> None:
     write_training(context, folder, model, history, _images(history, recipe.train))
     write_json(folder / "structure.json", structure.to_json())
     write_json(folder / "path.json", path.to_json())
+
+
+def _stop_rule(context: Context, cost: Cost) -> StopRule | None:
+    settings = context.recipe.stop
+    if settings is None:
+        return None
+    return stop_rule(settings, context.recipe.strip, cost, context.couplings)
 
 
 def _write_masks(
@@ -105,7 +118,7 @@ def tune(context: Context, folder: Path) -> None:
     task = context.task_of(settings)
     inputs = _some_inputs(task, settings.norm_batches, settings.batch_size, context.recipe.seed)
     reestimate_norms(model, inputs)
-    objective = _taught(context, task)
+    objective = _taught(context, task, model)
     job = _job(context, "tune", model, settings, objective)
     if masks is not None:
         job = replace(job, sparsifier=Held(masks))
@@ -117,13 +130,18 @@ def tune(context: Context, folder: Path) -> None:
         write_json(folder / "plan.json", plan.to_json())
 
 
-def _taught(context: Context, task: Task) -> Objective:
+def _taught(context: Context, task: Task, model: nn.Module) -> Objective:
     """What tuning minimises; without epochs no teacher is asked."""
     settings = context.recipe.tune
-    if not settings.epochs or not settings.teacher_weight:
+    if not settings.epochs or not (settings.teacher_weight or settings.features):
         return TaskLoss(task)
-    teacher = context.dense_model().to(context.torch_device)
-    return Distillation(task, teacher, settings.teacher_weight, settings.temperature)
+    teacher, stages = context.dense_model().to(context.torch_device), None
+    if settings.features:
+        features = Features(model, teacher, settings.features, context.example)
+        for line in features.lines():
+            context.console.say(line)
+        stages = Stages(features, settings.feature_weight)
+    return Distillation(task, teacher, settings.teacher_weight, settings.temperature, stages)
 
 
 def _teacher_images(objective: Objective, images: int) -> int:
@@ -155,7 +173,8 @@ def _train(
     context: Context, folder: Path, job: Job, watch: SupportWatch | None = None
 ) -> list[Record]:
     on_epoch = epoch_teller(context, job.stage, job.settings.epochs, watch)
-    return train(job, context.surroundings(folder, on_epoch))
+    around = context.surroundings(folder, on_epoch)
+    return train(job, around) if watch is None else search_keeping(context, folder, job, around)
 
 
 def epoch_teller(
@@ -167,7 +186,8 @@ def epoch_teller(
         if not context.is_main:
             return
         figures = watch.figures(record) if watch else {}
-        context.run.log("epoch", record | figures)
+        outlook = watch.outlook(record) if watch else {}
+        context.run.log("epoch", record | figures | outlook)
         support = f", {watch.line(record)}" if watch and figures else ""
         if "kept_share" in record:
             support += f", structure keeps {record['kept_share']:.1%} of the weights"
@@ -175,6 +195,10 @@ def epoch_teller(
             f"{stage}: epoch {record['epoch']}/{epochs}, loss "
             f"{record['loss']:.3f}, validation {record['validation_accuracy']:.2%}{support}"
         )
+        if why := record.get("stopped"):
+            context.console.say(
+                f"{stage}: stopped after epoch {record['epoch']} of {epochs}: {why}"
+            )
         for notice in [*record["notices"], *(watch.notices(record) if watch else ())]:
             context.console.warn(notice)
 

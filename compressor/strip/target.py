@@ -13,6 +13,14 @@ LEAST = 4
 """Channels in a vector at least: an engine that finds no multiple of it takes a slower kernel."""
 
 
+READ_AT_ONCE = "128 bits on tensor cores"
+OF_TENSOR_CORES: dict[Precision, tuple[int, str]] = {
+    "int8": (32, "vectors of 32 channels"),
+    "fp8": (16, READ_AT_ONCE),
+}
+"""Channels where they are not 8, and what takes so many."""
+
+
 class TargetSettings(Settings):
     """What the slim network is to run on: widths are aligned for it, and its time is measured."""
 
@@ -66,7 +74,8 @@ def multiple_for(
     """The multiple that ``round_to`` means on ``target``.
 
     Sources: vendors' words for the GPU, where nothing was measured here: tensor cores read 128 bits
-    at once, 8 channels of fp16 or 16 of int8 or fp8. In fp32, 4 channels would do for TensorRT; 8
+    at once, 8 channels of fp16 or 16 of fp8. int8 would do with 16 too, but TensorRT lays its
+    tensors in vectors of 32 channels and pads to them. In fp32, 4 channels would do for TensorRT; 8
     also suits the same network in fp16. OpenVINO and PyTorch pad to vectors of AVX-512, as
     measured.
 
@@ -86,8 +95,8 @@ def multiple_for(
         wide = torch_capability.startswith("AVX512")
         return Multiple(16 if wide else 8, f"vectors of {torch_capability} in PyTorch")
     if engine in GPU_ENGINES:
-        channels = 16 if precision in ("int8", "fp8") else 8
-        return Multiple(channels, f"128 bits on tensor cores in {engine} {precision}, not measured")
+        channels, what = OF_TENSOR_CORES.get(precision, (8, READ_AT_ONCE))
+        return Multiple(channels, f"{what} in {engine} {precision}, not measured")
     return Multiple(16, f"kernels of {engine} in {precision}")
 
 

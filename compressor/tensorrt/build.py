@@ -2,19 +2,20 @@
 
 from pathlib import Path
 
+from compressor.engines import GpuEngine
 from compressor.errors import CheckError, ModelError
 from compressor.file_profile import UNKNOWN, check_profile, read_profile
 from compressor.files import sha256, whole_file
 from compressor.tensorrt.graph import read_graph
 from compressor.tensorrt.load import Inspected, here, inspect_plan
 from compressor.tensorrt.messages import Messages, one_line
-from compressor.tensorrt.module import Flavour, Kit, check_device
+from compressor.tensorrt.module import Kit, check_device
 from compressor.tensorrt.precision import check_graph, check_plan, plan_precisions
 from compressor.tensorrt.profile import input_shapes
 from compressor.tensorrt.serialise import Order, serialise
 from compressor.tensorrt.settings import BuilderSettings, BuildSettings
 from compressor.tensorrt.sidecar import Sidecar, sidecar_path, write_sidecar
-from compressor.tensorrt.sparse import check_eligible
+from compressor.tensorrt.sparse import check_eligible, report_of_build
 
 SHOWN_WARNINGS = 20
 
@@ -42,7 +43,7 @@ def build_plan(kit: Kit, onnx: Path, plan: Path, settings: BuildSettings) -> Sid
         check_device(kit)
     messages = Messages()
     serialised = serialise(kit, order, messages)
-    inspected = inspect_plan(kit, plan, serialised, settings)
+    inspected = inspect_plan(kit, plan, serialised, order)
     check_gate(kit, plan, inspected, settings)
     # An old sidecar must never stand beside a new plan, not even for an instant.
     sidecar_path(plan).unlink(missing_ok=True)
@@ -84,7 +85,7 @@ def plan_order(kit: Kit, onnx: Path, settings: BuildSettings) -> Order:
     )
 
 
-def check_flavour(flavour: Flavour, settings: BuilderSettings) -> None:
+def check_flavour(flavour: GpuEngine, settings: BuilderSettings) -> None:
     """Refuse a setting that the engine would pass over in silence.
 
     Raises:
@@ -125,8 +126,7 @@ def describe(
     profile = read_profile(order.graph.path).name
     sparse = order.sparse
     if sparse is not None:
-        chosen = None if layers is None else tuple(each.name for each in layers if each.is_sparse)
-        sparse = sparse.model_copy(update={"chosen": chosen, "log": tuple(messages.sparsity)})
+        sparse = report_of_build(sparse, layers, messages.sparsity)
     return Sidecar(
         built_with=here(kit),
         settings=order.settings,

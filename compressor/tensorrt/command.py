@@ -1,6 +1,6 @@
 """``compressor build``; heavy imports live inside the functions."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -8,6 +8,7 @@ import click
 from pydantic import ValidationError
 
 from compressor.either import given_options, refuse_options
+from compressor.engines import GPU_ENGINES, GpuEngine
 from compressor.overrides import near, set_value
 from compressor.tensorrt.settings import FREE_BATCH
 
@@ -25,7 +26,7 @@ BATCH_KEYS = ("min", "opt", "max")
 @click.argument("onnx", type=click.Path(path_type=Path))
 @click.option(
     "--engine",
-    type=click.Choice(["tensorrt", "tensorrt-rtx"]),
+    type=click.Choice(GPU_ENGINES),
     default="tensorrt",
     help="Whose plan: tensorrt builds on a GPU and for it, tensorrt-rtx without one, for many.",
 )
@@ -40,12 +41,13 @@ BATCH_KEYS = ("min", "opt", "max")
     "overrides",
     multiple=True,
     metavar="KEY=VALUE",
-    help="A setting of the build, such as optimization_level=5 or gate.precision=fp16.",
+    help="A setting of the build, such as optimization_level=5 or gate.precision=fp16; without a "
+    "gate, that of the profile which stands in the file.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the plan's sidecar as JSON.")
 def build(
     onnx: Path,
-    engine: str,
+    engine: GpuEngine,
     out: Path | None,
     batch: str | None,
     overrides: tuple[str, ...],
@@ -59,15 +61,18 @@ def build(
     from compressor.tensorrt.build import build_plan
     from compressor.tensorrt.graph import read_graph
     from compressor.tensorrt.module import open_kit
+    from compressor.tensorrt.precision import noted_gate
 
+    graph = read_graph(onnx)
     # A number without axes has no batch.
-    batches = [sizes[0] for sizes in read_graph(onnx).inputs.values() if sizes]
+    batches = [sizes[0] for sizes in graph.inputs.values() if sizes]
     is_free = not all(isinstance(size, int) for size in batches)
     default = FREE_BATCH.model_dump() if is_free else None
     settings = _settings(_sizes(batch) if batch is not None else default, overrides)
+    if settings.gate is None:
+        settings = settings.model_copy(update={"gate": noted_gate(graph)})
     plan = onnx.with_suffix(".plan") if out is None else out
-    kit = open_kit("tensorrt-rtx" if engine == "tensorrt-rtx" else "tensorrt")
-    sidecar = build_plan(kit, onnx, plan, settings)
+    sidecar = build_plan(open_kit(engine), onnx, plan, settings)
     click.echo(sidecar.model_dump_json(indent=2) if as_json else as_text(plan, sidecar))
 
 
@@ -80,9 +85,14 @@ OF_BOTH = {"--engine", "--out", "--set", "--json"}
 
 
 class BuildCommand(click.Command):
-    """Builds a file into a plan; of a recipe, does what ``of_recipes`` does."""
+    """Builds a file into a plan; of a recipe, does what ``of_recipes`` does.
 
-    def __init__(self, of_recipes: click.Command) -> None:
+    Args:
+        of_recipes: The command of that name which runs recipes.
+        check_images: Refuses a file that takes one input and is no network for images.
+    """
+
+    def __init__(self, of_recipes: click.Command, check_images: Callable[[Path], object]) -> None:
         of_files = {p.opts[0]: p for p in build.params if isinstance(p, click.Option)}
         ours = [p for p in of_recipes.params if isinstance(p, click.Option)]
         shared = [_of_either(p, of_files[p.opts[0]]) for p in ours if p.opts[0] in OF_BOTH]
@@ -96,7 +106,7 @@ class BuildCommand(click.Command):
             ],
             help=f"{of_recipes.help} {HELP}",
         )
-        self._of_recipes = of_recipes
+        self._of_recipes, self._check_images = of_recipes, check_images
 
     def invoke(self, ctx: click.Context) -> None:
         """Build a file or run the recipe, by what the argument names."""
@@ -106,12 +116,24 @@ class BuildCommand(click.Command):
             refuse_options(given - {p.opts[0] for p in build.params}, "recipes", ctx)
             words = {name: ctx.params[name] for name in ("out", "overrides", "as_json")}
             engine = _checked_engine(build, ctx, "file")
+            self._check_input(Path(what))
             ctx.invoke(build, onnx=Path(what), batch=batch, engine=engine, **words)
         else:
             refuse_options(given & {"--batch"}, "files such as model.onnx", ctx)
             ctx.params["recipe"] = what
             ctx.params["engine"] = _checked_engine(self._of_recipes, ctx, "recipe")
             self._of_recipes.invoke(ctx)
+
+    def _check_input(self, onnx: Path) -> None:
+        """Refuse what no benchmark of ours could run; files of several inputs are built as asked.
+
+        Raises:
+            ModelError: The file cannot be read, holds no weights, or takes no images.
+        """
+        from compressor.tensorrt.graph import read_graph
+
+        if len(read_graph(onnx).inputs) == 1:
+            self._check_images(onnx)
 
 
 def _of_either(of_recipes: click.Option, of_files: click.Option) -> click.Option:
@@ -134,9 +156,10 @@ def _checked_engine(command: click.Command, ctx: click.Context, kind: str) -> st
     engine: str | None = ctx.params["engine"]
     assert isinstance(option.type, click.Choice), "an engine is one of a few"
     if engine is not None and engine not in option.type.choices:
-        raise click.UsageError(
-            f"--engine {engine}: of a {kind}, give {' or '.join(option.type.choices)}.", ctx
-        )
+        told = f"--engine {engine}: of a {kind}, give {' or '.join(option.type.choices)}."
+        if engine in GPU_ENGINES:
+            told += f" The engine of its plans is a setting: --set tensorrt.engine={engine}."
+        raise click.UsageError(told, ctx)
     default: str | None = option.default if isinstance(option.default, str) else None
     return default if engine is None else engine
 
@@ -200,15 +223,27 @@ def as_text(plan: Path, sidecar: "Sidecar") -> str:
     """What was built, for people."""
     built, shapes = sidecar.built_with, sidecar.shapes.values()
     batches = ", ".join(f"{s.min[0]} to {s.max[0]}, best {s.opt[0]}" for s in shapes if s.min)
-    file = ", ".join(f"{number} {name}" for name, number in sidecar.onnx_precisions.items())
+    file = _counted(sidecar.onnx_precisions)
     lines = [
         f"{plan}: {plan.stat().st_size:,d} bytes, {built.flavour} {built.version}",
         f"batch {batches}",
         f"products in the file: {file}",
     ]
+    if (gate := sidecar.settings.gate) is not None:
+        lines.append(f"gate: {gate.precision} in a share of at least {gate.min_share:.2f} of them")
+    else:
+        lines.append("no gate: the file does not say its profile, and none was given")
     if sidecar.precisions is not None:
-        read = ", ".join(f"{n} {name}" for name, n in sidecar.precisions.products.items())
-        lines.append(f"products in the plan: {read}")
+        lines.append(f"products in the plan: {_counted(sidecar.precisions.products)}")
+        lines.append(f"changes of layout or type in it: {sidecar.precisions.num_reformats}")
     else:
         lines.append(f"the plan was not read back: {sidecar.not_inspected}")
-    return "\n".join([*lines, *(f"warning: {warning}" for warning in sidecar.warnings)])
+    warnings = list(sidecar.warnings)
+    if sidecar.sparse is not None:
+        lines.append(str(sidecar.sparse))
+        warnings += filter(None, [sidecar.sparse.warning()])
+    return "\n".join([*lines, *(f"warning: {warning}" for warning in warnings)])
+
+
+def _counted(products: dict[str, int]) -> str:
+    return ", ".join(f"{number} {name}" for name, number in products.items())

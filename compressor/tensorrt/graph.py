@@ -50,6 +50,7 @@ class Layer:
 
     Attributes:
         name: Name of its node.
+        parsed_as: What the engine's parser calls the node; the same, if it has a name.
         operator: ONNX's name of the operation.
         precision: What it computes in; ONNX's number of the type if it is none of ours, and
             ``"unknown"`` where it cannot be inferred.
@@ -58,6 +59,7 @@ class Layer:
     """
 
     name: str
+    parsed_as: str
     operator: str
     precision: str
     weight: "np.ndarray[Any, Any] | None"
@@ -81,6 +83,10 @@ class OnnxGraph:
     def precisions(self) -> dict[str, int]:
         """Number of layers at each precision."""
         return dict(Counter(layer.precision for layer in self.layers))
+
+    def product_nodes(self) -> frozenset[str]:
+        """The layers' nodes, as the engine's parser calls them."""
+        return frozenset(layer.parsed_as for layer in self.layers)
 
 
 def read_graph(path: Path) -> OnnxGraph:
@@ -122,6 +128,7 @@ def read_layers(proto: Any) -> Iterator[Layer]:
         kind = types.get(node.input[0]) if is_float else weight
         yield Layer(
             name=label(node),
+            parsed_as=node.name or f"node_of_{node.output[0]}",
             operator=node.op_type,
             precision=precision_of(kind),
             weight=None if stored is None else to_array(stored),

@@ -3,17 +3,26 @@
 A version-compatible plan holds code that opening it runs. Open only plans that you built.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from compressor.errors import CheckError, ModelError
 from compressor.memory import no_collection
-from compressor.tensorrt.inspector import PlanLayer, read_layers
+from compressor.tensorrt.inspector import UNKNOWN, PlanLayer, read_layers
 from compressor.tensorrt.messages import Messages, advice, make_logger, one_line
 from compressor.tensorrt.module import Kit, check_device, cuda_build, make
+from compressor.tensorrt.serialise import Order
 from compressor.tensorrt.settings import BuildSettings
-from compressor.tensorrt.sidecar import Here, Sidecar, check_sidecar, check_source, read_sidecar
+from compressor.tensorrt.sidecar import (
+    Here,
+    Shapes,
+    Sidecar,
+    check_sidecar,
+    check_source,
+    read_sidecar,
+)
 
 
 @dataclass(frozen=True)
@@ -88,14 +97,16 @@ def open_plan(kit: Kit, plan: Path, serialised: bytes, settings: BuildSettings) 
     return OpenPlan(engine, runtime, logger)
 
 
-def inspect_plan(kit: Kit, plan: Path, serialised: bytes, settings: BuildSettings) -> Inspected:
+def inspect_plan(kit: Kit, plan: Path, serialised: bytes, order: Order) -> Inspected:
     """The layers of a plan, read back from the engine where there is a GPU.
+
+    Layers whose types the engine does not show are not known: a gate could say nothing of them.
 
     Args:
         kit: The engine.
         plan: What to call the plan.
         serialised: Its bytes.
-        settings: Those it was built with.
+        order: What was built.
 
     Raises:
         ModelError: TensorRT does not open what it built on this GPU.
@@ -103,18 +114,58 @@ def inspect_plan(kit: Kit, plan: Path, serialised: bytes, settings: BuildSetting
     if not kit.cuda.is_available():
         return Inspected(None, "there was no CUDA device to open the plan on")
     try:
-        opened = open_plan(kit, plan, serialised, settings)
+        opened = open_plan(kit, plan, serialised, order.settings)
     except ModelError as error:
         if kit.flavour == "tensorrt":
             raise
         # TensorRT-RTX builds for other GPUs as well, and this one need not be among them.
         return Inspected(None, str(error))
-    inspector = opened.engine.create_engine_inspector()
-    text = inspector.get_engine_information(kit.trt.LayerInformationFormat.JSON)
     try:
-        return Inspected(read_layers(str(text), str(plan)), None)
+        text = layer_information(kit, plan, opened.engine, order.shapes)
+        layers = read_layers(text, str(plan), order.graph.product_nodes())
+        check_typed(plan, layers)
     except CheckError as error:
         return Inspected(None, str(error))
+    return Inspected(layers, None)
+
+
+@no_collection()
+def layer_information(kit: Kit, plan: Path, engine: Any, shapes: Mapping[str, Shapes]) -> str:
+    """What the engine's inspector says of a plan, with the inputs at their best sizes.
+
+    Without sizes it shows no types where any of them is free.
+
+    Raises:
+        CheckError: There is no memory to run the plan, or it does not take these sizes.
+    """
+    inspector = engine.create_engine_inspector()
+    context = engine.create_execution_context()
+    if context is None:
+        raise CheckError(
+            f"{plan}: there is no memory left to look into it. Free some of the GPU's."
+        )
+    for name, sizes in shapes.items():
+        if not context.set_input_shape(name, sizes.opt):
+            raise CheckError(
+                f"{plan} does not take {name} of {list(sizes.opt)}, its own best sizes, and its "
+                "precision cannot be checked. Build it with another batch."
+            )
+    inspector.execution_context = context
+    return str(inspector.get_engine_information(kit.trt.LayerInformationFormat.JSON))
+
+
+def check_typed(plan: Path, layers: Sequence[PlanLayer]) -> None:
+    """Refuse layers of which nothing can be said.
+
+    Raises:
+        CheckError: The engine shows the type of no product.
+    """
+    products = [layer for layer in layers if layer.is_product]
+    if products and all(layer.precision == UNKNOWN for layer in products):
+        raise CheckError(
+            f"{plan}: the engine does not show in which types its layers compute, and its "
+            "precision cannot be checked. Build it for one batch size, or without a gate."
+        )
 
 
 def here(kit: Kit) -> Here:

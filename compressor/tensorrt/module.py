@@ -9,20 +9,18 @@ import importlib.metadata
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any
 
+from compressor.engines import ENGINES, GpuEngine
 from compressor.errors import MissingExtra, ModelError
 from compressor.tensorrt.cuda import Cuda, TorchCuda
 from compressor.tensorrt.names import missing_names
 
-Flavour = Literal["tensorrt", "tensorrt-rtx"]
-
-MODULES: dict[Flavour, str] = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
-RELEASES: dict[Flavour, str] = {
+RELEASES: dict[GpuEngine, str] = {
     "tensorrt": "tensorrt>=10.12,<12",
     "tensorrt-rtx": "tensorrt-rtx>=1.7.1,<1.8",
 }
-"""What is installed, in the releases that the code is written for."""
+"""What is installed, in the releases that the code is written for; the extras of this package."""
 
 CUDA_BUILDS = (12, 13)
 NULL_FACTORY = "nullptr"
@@ -38,7 +36,7 @@ class Kit:
         cuda: The functions of CUDA.
     """
 
-    flavour: Flavour
+    flavour: GpuEngine
     trt: Any
     cuda: Cuda = field(default_factory=TorchCuda)
 
@@ -49,7 +47,7 @@ class Kit:
 
 
 def open_kit(
-    flavour: Flavour,
+    flavour: GpuEngine,
     cuda: Cuda | None = None,
     importer: Callable[[str], ModuleType] = importlib.import_module,
 ) -> Kit:
@@ -74,13 +72,13 @@ def open_kit(
     return Kit(flavour, trt, cuda or TorchCuda())
 
 
-def find_module(flavour: Flavour, importer: Callable[[str], ModuleType]) -> ModuleType:
+def find_module(flavour: GpuEngine, importer: Callable[[str], ModuleType]) -> ModuleType:
     """The module of ``flavour``.
 
     Raises:
         MissingExtra: It is not installed, or a library behind it is missing: said apart.
     """
-    name = MODULES[flavour]
+    name = ENGINES[flavour].module
     extra = f"python -m pip install '{RELEASES[flavour]}'"
     try:
         return importer(name)
@@ -130,11 +128,11 @@ def make(kind: Callable[[Any], Any], logger: Any, kit: Kit) -> Any:
         ) from error
 
 
-def cuda_build(flavour: Flavour) -> int | None:
+def cuda_build(flavour: GpuEngine) -> int | None:
     """Major version of CUDA that the installed engine is built for; ``None`` if it is unknown."""
     for major in CUDA_BUILDS:
         try:
-            importlib.metadata.version(f"{MODULES[flavour]}_cu{major}_bindings")
+            importlib.metadata.version(f"{ENGINES[flavour].module}_cu{major}_bindings")
         except importlib.metadata.PackageNotFoundError:
             continue
         return major

@@ -2,12 +2,15 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import get_args
 
+from compressor.engines import Precision
 from compressor.errors import CheckError
+from compressor.file_profile import read_profile
 from compressor.settings import Settings
 from compressor.tensorrt.graph import OnnxGraph
 from compressor.tensorrt.inspector import PlanLayer
-from compressor.tensorrt.settings import PrecisionGate
+from compressor.tensorrt.settings import MIN_SHARE, PrecisionGate
 
 NAMED = 3  # layers that an error names
 
@@ -36,6 +39,38 @@ def plan_precisions(layers: Sequence[PlanLayer]) -> Precisions:
         others=dict(Counter(layer.precision for layer in others)),
         num_reformats=sum(layer.is_reformat for layer in layers),
     )
+
+
+def share_gate(graph: OnnxGraph, precision: Precision, min_share: float) -> PrecisionGate:
+    """What the plan of a file must hold: ``min_share`` of the share that the file has itself.
+
+    Layers that were kept in float32 for the accuracy's sake are thus allowed for.
+
+    Raises:
+        CheckError: The file has no layer at ``precision``: all of them were kept in float32.
+    """
+    found, total = graph.precisions().get(precision, 0), len(graph.layers)
+    if found == 0:
+        raise CheckError(
+            f"{graph.path}: none of its {total} convolutions and matrix products is {precision}, "
+            "so its plan would not be either. Build from another file, or leave its profile out of "
+            "tensorrt.profiles."
+        )
+    return PrecisionGate(precision=precision, min_share=min_share * (found / total))
+
+
+def noted_gate(graph: OnnxGraph) -> PrecisionGate | None:
+    """The gate that a file's own note of its profile asks for; ``None`` if it has no note.
+
+    Raises:
+        CheckError: No layer is at the precision of its profile.
+    """
+    # Profiles are named after their precision: fp16, int8-tensorrt.
+    noted = read_profile(graph.path).name.partition("-")[0]
+    for precision in get_args(Precision):
+        if precision == noted:
+            return share_gate(graph, precision, MIN_SHARE)
+    return None
 
 
 def check_graph(graph: OnnxGraph, gate: PrecisionGate) -> None:

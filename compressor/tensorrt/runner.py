@@ -42,6 +42,7 @@ class TensorRTRunner:
         self._kit, self._plan, self._asked = kit, plan, launch
         self._session: Session | None = Session(kit, opened, str(plan))
         self._graph: Graph | None = None
+        self._ready: tuple[int, ...] | None = None  # the shape whose prepare came to its end
 
     def prepare(self, batch: Tensor) -> None:
         """Fix the input of every following ``run``; shape ``(batch, *image_shape)``, any device.
@@ -52,22 +53,23 @@ class TensorRTRunner:
             ModelError: The plan does not take that shape or type, or the engine cannot run it.
         """
         session, batch = self._open(), batch.detach()
-        buffers = session.buffers
-        if buffers is not None and buffers.images.shape == batch.shape:
+        shape = tuple(batch.shape)
+        if shape == self._ready:
             session.fill(batch)
             return
         # The graph holds the old addresses: it goes first, and is not there if what follows fails.
-        self._graph, self.launched, self.fallback = None, "stream", None
-        session.reshape(tuple(batch.shape))
+        self._graph, self.launched, self.fallback, self._ready = None, "stream", None, None
+        session.reshape(shape)
         session.fill(batch)
         # What the engine does once, at its first run, must not be captured.
         self._run_once(session)
         if self._asked == "graph":
             self._capture(session)
+        self._ready = shape
 
     def launch_by(self, launch: Launch) -> None:
         """Ask for another way of launching; to be said before the first ``prepare``."""
-        assert self._open().buffers is None, "launch_by comes before prepare"
+        assert self._ready is None, "launch_by comes before prepare"
         self._asked = launch
 
     def _run_once(self, session: Session) -> None:
@@ -111,7 +113,7 @@ class TensorRTRunner:
     def launch(self) -> None:
         """Launch one run on ``stream``; returns before it is done. For timing by CUDA events."""
         session = self._open()
-        assert session.buffers is not None, "prepare comes before launch"
+        assert self._ready is not None, "prepare comes before launch"
         if self._graph is None:
             session.enqueue()
             return

@@ -4,11 +4,11 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from compressor.engines import Precision
 from compressor.settings import Settings
 
 MIB = 1 << 20
 
-Precision = Literal["fp32", "fp16", "bf16", "int8", "fp8", "int4", "fp4"]
 HardwareCompatible = Literal["none", "ampere-plus", "same-compute-capability"]
 ComputeCapability = Literal["SM75", "SM80", "SM86", "SM89", "SM120", "SM121"]
 
@@ -32,6 +32,10 @@ class BatchRange(Settings):
         return self
 
 
+MIN_SHARE = 0.9
+"""Least share of the layers at a precision, where none is given: what engines fuse or split of a
+few layers changes the share a little."""
+
 FREE_BATCH = BatchRange(min=1, opt=8, max=32)
 """Of a file whose batch is free, where none is given."""
 
@@ -41,7 +45,7 @@ class PrecisionGate(Settings):
 
     precision: Precision
     """The precision that was meant."""
-    min_share: float = Field(default=0.9, ge=0.0, le=1.0)
+    min_share: float = Field(default=MIN_SHARE, ge=0.0, le=1.0)
     """Least share of the convolutions and matrix products that run at it, in [0, 1]."""
 
 

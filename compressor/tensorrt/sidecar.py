@@ -4,27 +4,31 @@ A plan is machine code for one GPU model and one release, and says nothing usefu
 fit. The sidecar is compared before the plan is opened.
 """
 
+import json
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
+from compressor.engines import GpuEngine
 from compressor.errors import ModelError
 from compressor.files import sha256, write_json
 from compressor.settings import Settings
 from compressor.tensorrt.cuda import Gpu
-from compressor.tensorrt.module import Flavour
 from compressor.tensorrt.precision import Precisions
-from compressor.tensorrt.settings import BuildSettings
+from compressor.tensorrt.settings import BuilderSettings, BuildSettings, PrecisionGate
 from compressor.tensorrt.sparse import SparseReport
 
 AMPERE = (8, 0)
-REBUILD = "Build it again with compressor build on this machine, from its ONNX file."
+UNKNOWN_SOURCE = "Build it again on this machine: compressor build FILE.onnx, from its ONNX file."
 
 
 class Here(Settings):
     """What runs plans on this machine."""
 
-    flavour: Flavour
+    flavour: GpuEngine
     """Which of the two engines."""
     version: str
     """Release of the engine."""
@@ -95,7 +99,8 @@ def read_sidecar(plan: Path) -> Sidecar:
         raise ModelError(f"{plan}: there is no such plan. Build it from its ONNX file first.")
     if not path.is_file():
         raise ModelError(
-            f"{plan} has no sidecar {path.name}, so what it was built with is not known. {REBUILD}"
+            f"{plan} has no sidecar {path.name}, so what it was built with is not known. "
+            f"{UNKNOWN_SOURCE}"
         )
     try:
         return Sidecar.model_validate_json(path.read_bytes())
@@ -103,7 +108,7 @@ def read_sidecar(plan: Path) -> Sidecar:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
         raise ModelError(
-            f"{path} is no sidecar of this release ({where}: {first['msg']}). {REBUILD}"
+            f"{path} is no sidecar of this release ({where}: {first['msg']}). {UNKNOWN_SOURCE}"
         ) from error
 
 
@@ -120,9 +125,14 @@ def check_sidecar(plan: Path, sidecar: Sidecar, here: Here) -> None:
     """
     differences = [text for text in compare(sidecar, here) if text is not None]
     if differences:
-        raise ModelError(f"{plan} was built {' and '.join(differences)}. {REBUILD}")
+        raise ModelError(
+            f"{plan} was built {' and '.join(differences)}. {rebuild(plan, sidecar, here.flavour)}"
+        )
     if sha256(plan) != sidecar.plan_sha256:
-        raise ModelError(f"{plan} is not the plan that its sidecar was written for. {REBUILD}")
+        raise ModelError(
+            f"{plan} is not the plan that its sidecar was written for. "
+            f"{rebuild(plan, sidecar, here.flavour)}"
+        )
 
 
 def check_source(plan: Path, sidecar: Sidecar, onnx: Path) -> None:
@@ -134,8 +144,46 @@ def check_source(plan: Path, sidecar: Sidecar, onnx: Path) -> None:
     if sha256(onnx) != sidecar.onnx_sha256:
         raise ModelError(
             f"{plan} was built from another {sidecar.onnx_name} than {onnx}, which has changed "
-            f"since or is another file. {REBUILD}"
+            "since or is another file. "
+            f"{rebuild(plan, sidecar, sidecar.built_with.flavour, onnx)}"
         )
+
+
+def rebuild(plan: Path, sidecar: Sidecar, flavour: GpuEngine, onnx: Path | None = None) -> str:
+    """The command that builds a plan again as it was built, for one line of an error.
+
+    Args:
+        plan: The plan.
+        sidecar: What stands beside it.
+        flavour: The engine that is to run it.
+        onnx: Its file. Without it, the file of that name beside the plan, if there is one; else
+            the name alone, since a sidecar says no folder.
+    """
+    beside = plan.with_name(sidecar.onnx_name)
+    source = onnx or (beside if beside.is_file() else Path(sidecar.onnx_name))
+    words = ["compressor", "build", str(source), "--engine", flavour, "--out", str(plan)]
+    if (batch := sidecar.settings.batch) is not None:
+        words += ["--batch", f"{batch.min},{batch.opt},{batch.max}"]
+    for key, value in changed(sidecar.settings):
+        words += ["--set", f"{key}={value}"]
+    return f"Build it again on this machine: {shlex.join(words)}"
+
+
+def changed(settings: BuildSettings) -> Iterator[tuple[str, str]]:
+    """Settings but the batch that are no defaults, as the command takes them."""
+    for name, field in BuilderSettings.model_fields.items():
+        if (value := getattr(settings, name)) != field.default:
+            yield name, as_word(value)
+    if settings.gate is not None:
+        for name in PrecisionGate.model_fields:
+            yield f"gate.{name}", as_word(getattr(settings.gate, name))
+
+
+def as_word(value: Any) -> str:
+    """A value as the command takes it: words bare, several of them with commas between."""
+    if isinstance(value, str):
+        return value
+    return ",".join(value) if isinstance(value, tuple) else json.dumps(value)
 
 
 def compare(sidecar: Sidecar, here: Here) -> tuple[str | None, ...]:

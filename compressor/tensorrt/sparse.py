@@ -4,7 +4,9 @@ Two of every four consecutive input channels at most, for each output channel an
 kernel. A layer whose input channels are no multiple of four is never taken.
 """
 
+import re
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ import numpy as np
 from compressor.errors import ModelError
 from compressor.settings import Settings
 from compressor.tensorrt.graph import Layer, OnnxGraph
+from compressor.tensorrt.inspector import PlanLayer
 
 GROUP = 4
 KEPT = 2
@@ -20,6 +23,9 @@ COMPUTED = "the weight is computed"
 TRANSPOSED = "it is a transposed convolution"
 MISALIGNED = "the input channels are no multiple of 4"
 DENSE = "some 4 input channels have more than 2 weights"
+
+CHOSE = re.compile(r"\(Sparsity\) Chose (\d+) ")
+"""In the builder's log: how many layers run a sparse tactic."""
 
 
 class SparseReport(Settings):
@@ -30,15 +36,35 @@ class SparseReport(Settings):
     refused: dict[str, int]
     """Why the other layers are not -> how many."""
     chosen: tuple[str, ...] | None
-    """Layers that run a sparse tactic, read back from the plan; ``None`` if it cannot be read."""
+    """Layers of the plan whose tactic is named after a sparse one; ``None`` if it cannot be read.
+    That such names are told rightly was not checked on any GPU."""
+    num_logged: int | None
+    """How many layers run a sparse tactic by the builder's log; ``None`` where it does not say."""
     log: tuple[str, ...]
     """What the builder said of it."""
 
     def __str__(self) -> str:
         """One line for people."""
         others = "".join(f", {count} not: {reason}" for reason, count in self.refused.items())
-        chosen = "unknown" if self.chosen is None else str(len(self.chosen))
-        return f"{len(self.eligible)} layers eligible for 2:4{others}; sparse tactics: {chosen}"
+        named = "unknown" if self.chosen is None else str(len(self.chosen))
+        logged = "unknown" if self.num_logged is None else str(self.num_logged)
+        return (
+            f"{len(self.eligible)} layers eligible for 2:4{others}; sparse tactics: {named} by "
+            f"their names (unmeasured), {logged} by the builder's log"
+        )
+
+    def warning(self) -> str | None:
+        """What is wrong with the wish or with what is known of it; ``None`` if nothing is."""
+        named = None if self.chosen is None else len(self.chosen)
+        counts = {count for count in (named, self.num_logged) if count is not None}
+        if counts == {0}:
+            return "sparse_weights is on and no layer runs a sparse tactic: 2:4 gains nothing here"
+        if len(counts) > 1:
+            return (
+                f"sparse tactics are {named} by their names and {self.num_logged} by the builder's "
+                "log: believe the log"
+            )
+        return None
 
 
 def sparse_report(graph: OnnxGraph) -> SparseReport:
@@ -48,7 +74,30 @@ def sparse_report(graph: OnnxGraph) -> SparseReport:
         eligible=tuple(name for name, reason in reasons.items() if reason is None),
         refused=dict(Counter(reason for reason in reasons.values() if reason is not None)),
         chosen=None,
+        num_logged=None,
         log=(),
+    )
+
+
+def report_of_build(
+    report: SparseReport, layers: Sequence[PlanLayer] | None, log: Sequence[str]
+) -> SparseReport:
+    """The report with what was chosen.
+
+    Args:
+        report: What was known of the file.
+        layers: Of the plan; ``None`` if it cannot be read.
+        log: What the builder said of sparse layers.
+    """
+    chosen = None if layers is None else tuple(each.name for each in layers if each.is_sparse)
+    counts = [int(found.group(1)) for text in log if (found := CHOSE.search(text))]
+    return report.model_copy(
+        update={
+            "chosen": chosen,
+            # Should it be said more than once, the last word counts.
+            "num_logged": counts[-1] if counts else None,
+            "log": tuple(log),
+        }
     )
 
 

@@ -7,28 +7,29 @@ a checkpoint is, on a CPU with as many threads, the run that never stopped, bit 
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 
-from compressor.console import Advance, Console
-from compressor.couplings.coupling import Couplings
+from compressor.console import Advance
 from compressor.errors import TrainError
-from compressor.sparsity.base import Sparsifier
-from compressor.tasks.task import Batch, Objective, Task
+from compressor.structure import Structure
+from compressor.tasks.task import Batch, Task
 from compressor.train.checkpoint import load_state, save_state
-from compressor.train.device import Device, make_accelerator, memory_format
+from compressor.train.device import make_accelerator, memory_format
+from compressor.train.job import Job as Job
+from compressor.train.job import Record as Record
+from compressor.train.job import Surroundings as Surroundings
+from compressor.train.masking import masked_accuracy, some_inputs
 from compressor.train.optimizer import lay_out_as_parameters_, make_optimizer
 from compressor.train.order import batch_places, epoch_order, generator_for
 from compressor.train.schedule import learning_rate
 from compressor.train.settings import TrainSettings
-
-Record = dict[str, Any]
-"""What is logged after an epoch: epoch, step, path_time, lr, loss, validation_accuracy, ..."""
+from compressor.train.stopping import Look, StopRule, verdict
 
 MIN_PART = 2
 """Images in each part of a batch: batch norm has no variance of a single one."""
@@ -38,52 +39,6 @@ ACCELERATE_MARKS = {"forward", "_is_accelerate_prepared"}
 
 NOTE_STEPS = 20
 """The loss is read, shown and checked once in so many steps; reading it waits for the device."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One stage of training.
-
-    Attributes:
-        stage: Name for messages and records.
-        model: Trained in place.
-        task: Where batches and accuracy come from.
-        objective: What is minimised.
-        sparsifier: The method.
-        couplings: What it works on.
-        settings: How weights move.
-        seed: For order, augmentation and dropout.
-    """
-
-    stage: str
-    model: nn.Module
-    task: Task
-    objective: Objective
-    sparsifier: Sparsifier
-    couplings: Couplings
-    settings: TrainSettings
-    seed: int
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """Where a job runs and whom it tells.
-
-    Attributes:
-        console: Progress.
-        device: Where to.
-        checkpoints: Folder for the checkpoint, or None for no checkpoints.
-        resume: Go on from the checkpoint there, if there is one.
-        checkpoint_seconds: A checkpoint at least this often, beside those after each epoch.
-        on_epoch: Called with each new record.
-    """
-
-    console: Console = field(default_factory=lambda: Console(quiet=True))
-    device: Device = "auto"
-    checkpoints: Path | None = None
-    resume: bool = False
-    checkpoint_seconds: float = 120.0
-    on_epoch: Callable[[Record], None] = lambda _record: None
 
 
 def steps_per_epoch(task: Task, settings: TrainSettings) -> int:
@@ -134,6 +89,7 @@ class _Loop:
         job.model.to(self._engine.device).to(memory_format=self._format)
         self._optimizer = make_optimizer(job.model, job.settings)
         job.sparsifier.attach(job.model, self._optimizer, job.couplings)
+        self._support = _copied(job.sparsifier.structure()) if job.stop else Structure({})
         self._model, self._stepper = self._engine.prepare(job.model, self._optimizer)
         if surroundings.resume and surroundings.checkpoints is not None:
             self._load(surroundings.checkpoints)
@@ -141,9 +97,13 @@ class _Loop:
     def run(self) -> list[Record]:
         job, total = self._job, self._job.settings.epochs * self._per_epoch
         with self._around.console.track(job.stage, total, done=self._step) as advance:
-            while self._step < total:
+            while self._step < total and not self._stopped:
                 self._epoch(advance)
         return self._history
+
+    @property
+    def _stopped(self) -> bool:
+        return bool(self._history) and "stopped" in self._history[-1]
 
     def close(self) -> None:
         self._job.sparsifier.detach()
@@ -227,19 +187,40 @@ class _Loop:
             "step": self._step,
             "lr": learning_rate(settings, self._step - 1, self._per_epoch),
             "loss": self._mean_loss(),
-            "validation_accuracy": self._validation_accuracy(),
+            "validation_accuracy": self._validation_accuracy(self._model),
             "images_per_second": steps_per_second * settings.batch_size,
             "support": structure.widths() if metrics and of_units else {},
             **({} if of_units else {"kept_share": 1.0 - structure.sparsity}),
             "notices": job.sparsifier.notices(),
             **metrics,
         }
+        if job.stop is not None:
+            record |= self._verdict(job.stop, record, structure)
         self._history.append(record)
         self._loss_sum.zero_()
         self._around.on_epoch(record)
 
-    def _validation_accuracy(self) -> float:
-        model = self._model.eval()
+    def _verdict(self, rule: StopRule, record: Record, structure: Structure) -> Record:
+        """What the rule says of an epoch; the first process alone looks, so that all stop alike."""
+        found: Record = {}
+        if self._engine.is_main_process:
+            ask = partial(self._masked_accuracy, structure)
+            found = verdict(rule, Look(self._support, structure, ask), self._history, record)
+        self._support = _copied(structure)
+        found = broadcast_object_list([found])[0]
+        if record["epoch"] == self._job.settings.epochs:
+            found.pop("stopped", None)  # it ends by itself
+        return found
+
+    def _masked_accuracy(self, structure: Structure, norm_batches: int) -> float:
+        job, size = self._job, self._job.settings.batch_size
+        inputs = some_inputs(job.task, size, job.seed, norm_batches, self._placed)
+        # Not the wrapped model: its forward waits for the other processes.
+        model = self._engine.unwrap_model(self._model)
+        return masked_accuracy(model, job.couplings, structure, inputs, self._validation_accuracy)
+
+    def _validation_accuracy(self, model: nn.Module) -> float:
+        model.eval()
 
         @torch.no_grad()
         def predict(inputs: Tensor) -> Tensor:
@@ -262,6 +243,7 @@ class _Loop:
                 "model": self._engine.unwrap_model(self._model).state_dict(),
                 "optimizer": self._optimizer.state_dict(),
                 "sparsifier": self._job.sparsifier.state_dict(),
+                "support": dict(self._support.keep),
                 "random": torch.get_rng_state(),
                 "scaler": scaler.state_dict() if scaler is not None else {},
             },
@@ -287,8 +269,16 @@ class _Loop:
         torch.set_rng_state(state["random"])
         if self._engine.scaler is not None:
             self._engine.scaler.load_state_dict(state["scaler"])
+        if self._job.stop is not None:
+            self._support = Structure(state["support"], self._support.granularity)
         self._step, self._history = state["step"], state["history"]
         self._loss_sum.fill_(state["loss_sum"])
+
+
+def _copied(structure: Structure) -> Structure:
+    """Masks that the method does not change under our hands."""
+    keep = {name: kept.clone() for name, kept in structure.keep.items()}
+    return Structure(keep, structure.granularity)
 
 
 def _check_parts(settings: TrainSettings, num_processes: int) -> None:

@@ -25,7 +25,7 @@ class OptimiserSettings(Settings):
     schedule: Literal["constant", "cosine", "linear"] = "cosine"
     """How the rate falls from ``lr`` to zero."""
     warmup_epochs: float = Field(default=0.0, ge=0)
-    """Epochs over which the rate rises from zero to ``lr``."""
+    """Epochs over which the rate rises from zero to ``lr``; at most the whole stage is."""
     augment: Augment | None = None
     """How training images vary in this stage; None takes ``task.augment``."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
@@ -60,9 +60,23 @@ class TuneSettings(TrainSettings):
     epochs: int = Field(ge=0)
     """Passes over the training images; with 0 only norm statistics are re-estimated."""
     teacher_weight: float = Field(default=0.5, ge=0, le=1)
-    """Share of the loss that compares with the dense network's outputs (distillation)."""
+    """Share of the loss that compares with the dense network's outputs (distillation).
+
+    The rest compares with the labels, and ``task.label_smoothing`` smooths that part alone. With 0,
+    and no ``features``, the dense network is not asked.
+    """
     temperature: float = Field(default=2.0, gt=0)
     """Softens both outputs before they are compared."""
+    features: tuple[str, ...] = Field(default=(), strict=False)
+    """Modules whose attention maps are compared with the dense network's, by name or glob.
+
+    ``*`` matches no dot: ``layer*`` are the stages, ``layer1.*`` the blocks of one. Both networks
+    must have the modules, so it is refused where the slim network is a captured graph. Outputs are
+    read as (images, channels, height, width) or (images, tokens, channels). The dense network then
+    sees every batch: unlike its outputs, its features are not remembered.
+    """
+    feature_weight: float = Field(default=1.0, gt=0)
+    """What is added for ``features``: this times 1 minus the cosine of the maps, their mean."""
     norm_divisor: Literal["kept", "plain"] = "kept"
     """What layer and group norms divide by after channels have left them.
 

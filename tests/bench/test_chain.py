@@ -1,6 +1,7 @@
 import dataclasses
 import io
 
+import numpy as np
 import onnx
 import pytest
 
@@ -11,6 +12,7 @@ from compressor.bench.stopwatch import RealtimeStopwatch
 from compressor.bench.subjects import FILE_ENGINES, Subject
 from compressor.bench.timer import BenchSettings
 from compressor.console import Console
+from compressor.errors import CheckError
 from compressor.file_profile import FileProfile, note_profile_
 
 QUICK = BenchSettings(batch_sizes=(1, 2), rounds=3, warmup_rounds=1, warmup_seconds=0)
@@ -46,7 +48,9 @@ def test_all_are_timed_beside_the_dense_network_in_pytorch(side, noted):
 
 def test_a_file_for_a_gpu_is_named_and_not_timed(side, noted):
     record = bench_chain(side, side, [noted("int8-tensorrt", "tensorrt")], QUICK, QUIET)
-    assert record["unmeasured"] == ["model.int8-tensorrt.onnx"]
+    assert record["unmeasured"] == {
+        "model.int8-tensorrt.onnx": "tensorrt runs plans, and none was built of it"
+    }
     assert len(record["latency"]["1"]) == 3
 
 
@@ -63,7 +67,7 @@ def test_a_subject_runs_on_its_engine_and_under_its_name(side, noted):
     subject = Subject("slim again", "openvino", noted("fp32", "onnxruntime", "openvino"))
     record = bench_chain(side, side, [subject], ONCE, QUIET)
     assert list(record["latency"]["1"])[-1] == "slim again"
-    assert record["unmeasured"] == []
+    assert record["unmeasured"] == {}
 
 
 @pytest.fixture
@@ -114,3 +118,15 @@ def test_the_record_says_where_realtime_priority_was_refused(side, monkeypatch):
     clock = bench_chain(side, side, [], settings, QUIET)["clock"]
     assert clock["realtime_granted"] is False
     assert clock["realtime_refused_because"] == "this system has no SCHED_FIFO"
+
+
+def test_a_file_that_gives_no_numbers_is_refused_and_not_timed(side, noted):
+    path = noted("fp16", "onnxruntime")
+    proto = onnx.load(path)
+    proto.graph.initializer[1].CopyFrom(
+        onnx.numpy_helper.from_array(np.full(4, np.nan, np.float32), "bias")
+    )
+    onnx.save(proto, path)
+    told = "For 1 of 1 images slim fp16, onnxruntime gives NaN"
+    with pytest.raises(CheckError, match=told):
+        bench_chain(side, side, [path], ONCE, QUIET)

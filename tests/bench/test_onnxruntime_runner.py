@@ -1,6 +1,7 @@
 import sys
 from pathlib import Path
 
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -98,3 +99,17 @@ def test_an_engine_whose_libraries_are_missing_says_which(tmp_path, monkeypatch)
 
     with pytest.raises(MissingExtra, match=r"half_engine cannot be imported \(libhalf.so: not"):
         import_engine("half_engine", "half-engine")
+
+
+def test_a_file_that_kept_a_size_of_batch_is_refused_in_one_line(tmp_path):
+    text = """<ir_version: 10, opset_import: ["" : 20]>
+    net (float[batch, 3, 8, 8] images) => (float[batch, 192] logits) {
+        shape = Constant <value_ints = [2, 192]> ()
+        logits = Reshape(images, shape)
+    }"""
+    path = tmp_path / "fixed.onnx"
+    onnx.save(onnx.parser.parse_model(text), str(path))
+    runner = OnnxRuntimeRunner(path, 1)
+    runner.prepare(torch.zeros(3, 3, 8, 8))
+    with pytest.raises(ModelError, match=r"fixed\.onnx cannot be run for inputs of \[3, 3, 8, 8\]"):
+        runner.run()

@@ -1,3 +1,4 @@
+import copy
 import dataclasses
 import io
 import json
@@ -14,7 +15,7 @@ from compressor.bench.pair import bench_pair
 from compressor.bench.timer import BenchSettings
 from compressor.console import Console
 from compressor.engines import CpuEngine
-from compressor.errors import ModelError
+from compressor.errors import CheckError, ModelError
 
 QUICK = BenchSettings(
     batch_sizes=(1, 2), rounds=3, warmup_rounds=1, warmup_seconds=0, max_seconds=1
@@ -123,3 +124,12 @@ def test_networks_for_different_images_are_not_compared(side):
 
     with pytest.raises(ModelError, match=r"images of \[3, 8, 8\], the slim one of \[3, 16, 16\]"):
         bench_pair(side, other, QUICK, QUIET)
+
+
+def test_a_network_that_gives_no_numbers_is_refused_and_not_timed(side):
+    broken = copy.deepcopy(side.module)
+    nn.init.constant_(broken[0].bias, float("inf"))
+    settings = QUICK.model_copy(update={"engines": ("torch",)})
+
+    with pytest.raises(CheckError, match=r"the slim network \(torch\) gives NaN or infinity"):
+        bench_pair(side, dataclasses.replace(side, module=broken), settings, QUIET)

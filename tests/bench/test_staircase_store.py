@@ -14,7 +14,7 @@ def on_unnamed(monkeypatch):
 
     def be(node):
         monkeypatch.setattr(staircase_store.platform, "node", lambda: node)
-        return machine(TargetSettings(), None)
+        return machine(TargetSettings())
 
     return be
 

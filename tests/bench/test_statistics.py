@@ -14,11 +14,11 @@ def test_throughput_counts_the_images_of_all_runs_over_all_their_time():
 
 @pytest.mark.parametrize(("slow_ms", "stable"), [(10.4, True), (10.6, False)])
 def test_a_series_is_stable_up_to_two_and_a_half_per_cent(slow_ms, stable):
-    assert figures([10.0, slow_ms], batch_size=1)["stable"] is stable
+    assert figures([10.0, slow_ms], batch_size=1, clock="wall")["stable"] is stable
 
 
 def test_a_p99_of_few_samples_is_marked():
-    assert figures([1.0, 2.0], batch_size=1)["latency_ms"]["p99_reliable"] is False
+    assert figures([1.0, 2.0], batch_size=1, clock="wall")["latency_ms"]["p99_reliable"] is False
 
 
 def test_copies_have_latencies_of_their_own_and_only_means_are_added():
@@ -30,3 +30,11 @@ def test_copies_have_latencies_of_their_own_and_only_means_are_added():
 
 def test_without_copies_there_are_no_figures_of_them():
     assert transfer_figures({}, [1.0]) is None
+
+
+@pytest.mark.parametrize(
+    ("clock", "images"),
+    [("wall", 100), ("realtime", 100), ("process", None), ("cuda-events", None)],
+)
+def test_throughput_is_of_time_that_passes_and_of_no_other(clock, images):
+    assert figures([10.0, 10.0], batch_size=1, clock=clock)["images_per_second"] == images

@@ -2,9 +2,13 @@ import contextlib
 import errno
 import os
 import time
+from typing import get_args
 
 import pytest
 
+from compressor.bench.command import OPTIONS
+from compressor.bench.gpu_files import WAYS
+from compressor.bench.names import ClockName
 from compressor.bench.pair import bench_pair
 from compressor.bench.stopwatch import (
     CLOCKS,
@@ -141,6 +145,13 @@ def test_this_process_keeps_its_policies_whether_or_not_it_may_change_them():
     assert (inside == os.SCHED_FIFO) is watch.facts()["realtime_granted"]
     for thread in LinuxScheduler().threads():
         assert os.sched_getscheduler(thread) == policies.get(thread, os.SCHED_OTHER)
+
+
+def test_the_clocks_that_settings_and_commands_take_are_those_that_there_are():
+    assert get_args(ClockName) == tuple(CLOCKS)
+    options = {option.name: option for option in OPTIONS}
+    assert tuple(options["clock"].type.choices) == tuple(CLOCKS)
+    assert tuple(options["cuda_graph"].type.choices) == tuple(WAYS)
 
 
 @pytest.mark.parametrize("name", CLOCKS)

@@ -217,7 +217,7 @@ def test_settings_come_back_from_json():
         ({"batch_sizes": [0]}, "greater than 0"),
         ({"batch_sizes": ["8"]}, "valid integer"),
         ({"engines": []}, "at least 1 item"),
-        ({"engines": ["tensorflow"]}, "'onnxruntime' or 'torch'"),
+        ({"engines": ["tensorflow"]}, "'openvino' or 'torch'"),
         ({"rounds": 1}, "greater than or equal to 2"),
         ({"max_seconds": math.inf}, "finite number"),
         ({"clock": "process", "num_threads": 2}, "time of all 2 threads"),

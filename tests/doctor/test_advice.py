@@ -117,3 +117,17 @@ def test_a_missing_record_is_named(run):
 
     with pytest.raises(RunError, match="widths.json cannot be read: No such file"):
         RunFacts.read(run)
+
+
+def test_reasons_that_are_those_of_onnxruntime_are_not_given_for_tensorrt(make_layer, facts):
+    def told(kind, **layer):
+        args = (make_layer(**layer), make_layer(), kind, 0.5, 8, facts)
+        return advise(Case(*args, engine="tensorrt")), advise(Case(*args))
+
+    there, here = told("layout change", layout_us=80.0)
+    assert "blocked layout" in here
+    assert "blocked layout" not in there
+    assert "TensorRT reads it in another layout" in there
+    there, here = told("compute", out_channels=18)
+    assert "are padded" in here
+    assert "are padded" not in there

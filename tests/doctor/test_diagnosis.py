@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 
 import onnx
 import pytest
@@ -16,7 +17,8 @@ from compressor.errors import ModelError, RunError
 QUICK = DoctorSettings(runs=2)
 METHOD = {
     **{"engine": "onnxruntime", "block": 16, "batch_size": 1, "num_threads": 1},
-    **{"overhead_us": 8.0, "unmeasured": None},
+    **{"overhead_us": 8.0, "unmeasured": None, "precision": "fp32"},
+    **{"files": {"dense": "dense.onnx", "slim": "model.onnx"}, "unplaced_share": {"slim": 0.0}},
 }
 
 
@@ -38,6 +40,7 @@ def test_a_real_run_is_taken_apart_layer_by_layer(run):
     assert [finding.layer for finding in found.top] == [row.name for row in found.rows[:3]]
     assert found.method["block"] == onnxruntime_block()
     assert 0.5 < found.macs_share < 1
+    assert found.method["unplaced_share"] == {"dense": 0.0, "slim": 0.0}
 
 
 def test_the_record_says_whether_real_time_priority_was_given(run):
@@ -88,6 +91,29 @@ def test_a_long_list_is_cut_and_says_so(make_layer, facts):
     page = as_text(diagnose("run", METHOD, (slim, slim), facts), width=140)
 
     assert "5 further layers hold 16.67 % of the time" in page
+
+
+def test_the_page_says_which_files_were_profiled_and_where_the_target_is_another(make_layer, facts):
+    layers = {"a": make_layer(name="a")}
+
+    def page(precision):
+        found = diagnose("run", METHOD, (layers, layers), replace(facts, precision=precision))
+        return " ".join(as_text(found, width=200).split())
+
+    assert "model.onnx against dense.onnx, both in fp32: 100.00 % of the MACs" in page(None)
+    assert "target is" not in page("fp32")
+    assert "The recipe's target is int8, and these are the fp32 files" in page("int8")
+
+
+def test_time_that_no_layer_can_be_given_is_told_where_it_is_much(make_layer, facts):
+    layers = {"a": make_layer(name="a")}
+
+    def page(share):
+        method = METHOD | {"unplaced_share": {"dense": 0.1, "slim": share}}
+        return " ".join(as_text(diagnose("run", method, (layers, layers), facts), 200).split())
+
+    assert "that hold no node" not in page(0.1)
+    assert "43.00 % of the slim network's time is in layers that hold no node" in page(0.43)
 
 
 def test_json_is_all_that_stands_on_standard_output(invoke, run):

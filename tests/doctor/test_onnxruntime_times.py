@@ -114,7 +114,7 @@ def test_outputs_that_are_no_numbers_are_refused(networks, tmp_path):
     bias.CopyFrom(numpy_helper.from_array(np.full(10, np.nan, np.float32), bias.name))
     onnx.save(model, tmp_path / "broken.onnx")
 
-    with pytest.raises(CheckError, match="broken.onnx: its outputs .* NaN"):
+    with pytest.raises(CheckError, match=r"broken\.onnx gives NaN"):
         profile_files({"slim": tmp_path / "broken.onnx"}, IMAGES, num_threads=1, runs=1)
 
 

@@ -13,8 +13,9 @@ from compressor.cli import Commands
 from compressor.doctor import engines
 from compressor.doctor.command import doctor
 from compressor.doctor.diagnosis import examine
-from compressor.doctor.engines import NOT_MEASURED, plan_multiple
+from compressor.doctor.engines import NOT_MEASURED
 from compressor.doctor.graphs import NETWORK, Exported, owners
+from compressor.doctor.kernels import unplaced_share
 from compressor.doctor.layer_times import layer_times
 from compressor.doctor.settings import DoctorSettings
 from compressor.doctor.tensorrt_times import (
@@ -23,7 +24,6 @@ from compressor.doctor.tensorrt_times import (
     build_plans,
     plan_times,
     profile_plans,
-    unplaced_share,
 )
 from compressor.doctor.text import as_text
 from compressor.errors import CheckError, ModelError
@@ -36,7 +36,6 @@ from compressor.tensorrt.settings import BuildSettings
 from compressor.tensorrt.sidecar import Shapes, Sidecar, write_sidecar
 
 from ..tensorrt.fakes import Context, Engine, FakeCuda, fake_module
-from ..tensorrt.graphs import convolution
 
 BATCH = 2
 IMAGES = np.ones((BATCH, 3, 16, 16), np.float32)
@@ -203,7 +202,7 @@ def test_a_plan_of_another_file_is_refused(plans, networks):
 def test_outputs_that_are_no_numbers_are_refused(plans, networks):
     plans.engines[b"slim"].written = float("nan")
 
-    with pytest.raises(CheckError, match=r"slim\.onnx: its outputs .* are NaN or infinite"):
+    with pytest.raises(CheckError, match=r"For 2 of 2 images .*slim\.onnx gives NaN"):
         profile_plans(plans.kit, plans.files, networks, IMAGES, runs=2)
 
 
@@ -214,11 +213,6 @@ def test_without_a_device_nothing_is_built(networks, tmp_path):
         build_plans(kit, networks, BATCH, tmp_path)
 
     assert list(tmp_path.glob("*.plan")) == []
-
-
-@pytest.mark.parametrize(("kind", "multiple"), [("fp32", 8), ("fp16", 8), ("int8", 16)])
-def test_channels_are_aligned_as_vendors_say_for_the_precision(tmp_path, kind, multiple):
-    assert plan_multiple(convolution(tmp_path / "net.onnx", kind)) == multiple
 
 
 @pytest.mark.engines
@@ -247,7 +241,7 @@ def test_a_run_is_taken_apart_with_real_builds_and_an_engine_that_is_a_fake(run,
     assert set(found.method["unplaced_share"]) == {"dense", "slim"}
     assert len(found.top) == 3
     page = " ".join(as_text(found, width=200).split())
-    assert "tensorrt, batch 2, NVIDIA A10, blocks of 8 channels" in page
+    assert "tensorrt, batch 2, NVIDIA A10, channels best in multiples of 8" in page
     assert "Not measured: TensorRT's layers could not be timed" in page
     assert f"take {OVERHEAD_US:g} us or less" in page
     json.dumps(found.to_json(), allow_nan=False)

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from compressor.errors import ExportError, MissingExtra
+from compressor.export import onnx as home
 from compressor.export.onnx import (
     Exported,
     ExportSettings,
@@ -145,6 +146,67 @@ def test_where_the_exporter_gives_up_the_older_one_writes_the_file_and_it_is_sai
     assert how.exporter == "torchscript"
     assert how.why.startswith("Foreign cannot be exported for images of [3, 16, 16]: ")
     check_parity(parity(net, path, random_inputs(IMAGE_SHAPE)), path)
+
+
+def with_bias(proto):
+    (bias,) = (t for t in proto.graph.initializer if t.name == "head.bias")
+    bias.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(bias) + 9, bias.name))
+
+
+def for_one_size_of_batch(proto):
+    for value in (*proto.graph.input, *proto.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = 2
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [(with_bias, "relative_l2 to the network is"), (for_one_size_of_batch, "the inputs are")],
+)
+def test_a_file_of_the_first_exporter_that_is_wrong_is_written_by_the_older_one(
+    net, tmp_path, monkeypatch, spoil, why
+):
+    write = home.exported
+
+    def spoiled(*given):
+        proto = write(*given)
+        spoil(proto)
+        return proto
+
+    monkeypatch.setattr(home, "exported", spoiled)
+    path = tmp_path / "model.onnx"
+
+    how = export_onnx(net, IMAGE_SHAPE, path, SETTINGS)
+
+    assert how.exporter == "torchscript"
+    assert how.why.startswith(f"{path}: {why}")
+    check_parity(parity(net, path, random_inputs(IMAGE_SHAPE)), path)
+
+
+def test_what_neither_writes_rightly_is_refused_with_the_fault_of_the_first(
+    net, tmp_path, monkeypatch
+):
+    def spoiled(write, spoil):
+        def written(*given):
+            proto = write(*given)
+            spoil(proto)
+            return proto
+
+        return written
+
+    for name, spoil in (("exported", with_bias), ("exported_by_tracing", for_one_size_of_batch)):
+        monkeypatch.setattr(home, name, spoiled(getattr(home, name), spoil))
+
+    with pytest.raises(ExportError, match=r"model\.onnx: relative_l2 .* wrote another network"):
+        export_onnx(net, IMAGE_SHAPE, tmp_path / "model.onnx", SETTINGS)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_network_that_gives_no_numbers_itself_can_be_exported(tmp_path):
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten())
+    nn.init.constant_(net[0].bias, float("nan"))
+
+    assert export_onnx(net, IMAGE_SHAPE, tmp_path / "n.onnx", SETTINGS).exporter == "dynamo"
 
 
 def test_the_older_exporter_gives_up_where_it_would_take_one_way_for_all():

@@ -5,8 +5,9 @@ import torch
 
 from compressor.bench.onnxruntime_runner import OnnxRuntimeRunner
 from compressor.errors import ModelError
+from compressor.export import precision_runner as home
 from compressor.export.precision_fp16 import write_fp16
-from compressor.export.precision_runner import AsWrittenRunner, measuring_runner
+from compressor.export.precision_runner import AsWrittenRunner, computed_in, measuring_runner
 from compressor.export.profiles import PROFILES
 
 OVERFLOWS = """
@@ -92,3 +93,19 @@ def test_files_for_engines_that_are_not_here_are_computed_as_written(exported, n
     runner = measuring_runner(PROFILES[name], exported, num_threads=1)
 
     assert runner.engine == "onnxruntime-as-written"
+
+
+@pytest.mark.parametrize(
+    ("name", "has_it", "told"),
+    [
+        ("bf16", True, "bf16"),
+        ("bf16", False, "float32, with weights rounded to bf16: this processor has no bfloat16"),
+        ("fp16", False, "float32, rounded to fp16 after each node"),
+        ("int8-tensorrt", False, "float32, rounded to int8 where the file says so"),
+        ("int8-ort-cpu", False, "int8"),
+    ],
+)
+def test_in_what_a_file_is_measured_is_said(monkeypatch, name, has_it, told):
+    monkeypatch.setattr(home, "computes_bf16", lambda: has_it)
+
+    assert computed_in(PROFILES[name]) == told

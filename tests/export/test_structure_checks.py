@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -167,3 +168,13 @@ def test_importing_the_modules_does_not_import_the_engines():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "[]"
+
+
+def test_a_file_with_channels_that_the_network_has_not_is_refused(check):
+    model, macs = graph("logits = Conv(images, weight)"), 6 * 6 * 4 * 3 * 9
+    check(model, replace(EXPECTED, macs=macs))
+    # What the exporter has computed once is not computed at each run.
+    check(model, replace(EXPECTED, macs=macs + 1))
+
+    with pytest.raises(ExportError, match=r"makes 3,888 MACs for an image, the network 2,916"):
+        check(model, replace(EXPECTED, macs=3 * macs // 4))

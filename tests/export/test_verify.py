@@ -13,6 +13,7 @@ from compressor.export.verify import (
     Parity,
     check_parity,
     max_rel_diff,
+    of_all_sizes,
     parity,
     predictor,
     random_inputs,
@@ -156,3 +157,13 @@ def test_the_predictor_gives_the_networks_logits(net, exported):
 def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(ModelError, match="there is no such file"):
         OnnxRuntimeRunner(tmp_path / "absent.onnx", num_threads=1)
+
+
+@pytest.mark.parametrize(
+    ("num_images", "sizes"), [(256, [1, 2, 7, 64, 64, 64, 54]), (5, [1, 2, 2]), (1, [1])]
+)
+def test_images_go_through_a_converted_file_in_batches_of_several_sizes(num_images, sizes):
+    images = torch.arange(num_images).float().reshape(-1, 1)
+    batches = of_all_sizes(images)
+    assert [len(batch) for batch in batches] == sizes
+    assert torch.equal(torch.cat(batches), images)

@@ -10,7 +10,7 @@ from compressor.report.write import build_report
 KEPT = ["stem", "layer1.0.conv1", "layer2.0.conv1", "head"]
 CHAIN = {
     "reference": "dense, torch",
-    "unmeasured": [],
+    "unmeasured": {},
     "latency": {
         "1": {
             name: {
@@ -31,6 +31,7 @@ def converted(**changes):
         "num_bytes": 2_345_678,
         "engines": ["tensorrt", "tensorrt-rtx"],
         "measured_by": "onnxruntime-as-written",
+        "computed_in": "float32",
         "float_accuracy": 0.9333,
         "search": {"kept": [], "accuracy": 0.9308, "rebuilds": [], "exhausted": False, **changes},
         "figures": {"relative_l2": 0.012, "sqnr_db": 38.416, "cosine": 1.0, "num_images": 256},
@@ -48,7 +49,8 @@ def test_each_file_stands_with_its_figures_and_every_kept_layer(run):
     (table,) = section(run, "precisions").tables
 
     assert table.rows[0] == (
-        *("int8-tensorrt", "TensorRT, TensorRT-RTX", "onnxruntime-as-written", ", ".join(KEPT)),
+        *("int8-tensorrt", "TensorRT, TensorRT-RTX", "onnxruntime-as-written, in float32"),
+        ", ".join(KEPT),
         *("2.35 MB", "93.08 %", "-0.25 points", "1.2e-02", "38.4 dB"),
     )
     assert table.rows[1][3] == "none"
@@ -117,3 +119,23 @@ def test_fp16_that_is_computed_in_float32_is_told(run, name, told):
     text = " ".join(section(run, "latency").text)
 
     assert ("computes in float32: the file is smaller, not faster" in text) == told
+
+
+@pytest.mark.parametrize(
+    ("unmeasured", "told"),
+    [
+        (
+            {"a.onnx": "there is no device", "b.onnx": "no bfloat16", "c.onnx": "no bfloat16"},
+            [
+                "Not timed: a.onnx. Why: there is no device.",
+                "Not timed: b.onnx, c.onnx. Why: no bfloat16.",
+            ],
+        ),
+        # As runs once wrote it.
+        (["a.onnx"], ["Not timed: a.onnx. Why: the record does not say."]),
+    ],
+)
+def test_what_was_not_timed_stands_with_its_own_reason(run, unmeasured, told):
+    run.change("bench/latency.json", ["chain"], {**CHAIN, "unmeasured": unmeasured})
+    text = section(run, "latency").text
+    assert [line for line in text if line.startswith("Not timed")] == told

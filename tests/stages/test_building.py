@@ -12,12 +12,12 @@ from compressor import summary
 from compressor.bench.subjects import Subject
 from compressor.console import Console
 from compressor.errors import CheckError, MissingExtra, ModelError
-from compressor.export import plans
+from compressor.export import engine_plans
 from compressor.export.plan_figures import NO_DEVICE, PlanRecord
 from compressor.files import read_json, sha256, write_json
 from compressor.pipeline import STAGES, Where, run_recipe
 from compressor.recipe import find_recipe, load_recipe
-from compressor.report.plans import plans_section
+from compressor.report.engine_plans import plans_section
 from compressor.report.run_files import read_run
 from compressor.run import Run
 from compressor.stages import building
@@ -47,6 +47,9 @@ RECORD = PlanRecord(
     file_products={"fp16": 5, "fp32": 1},
     plan_products={"fp16": 4, "fp32": 1},
     not_inspected=None,
+    num_reformats=3,
+    sparse=None,
+    sparse_warning=None,
     num_warnings=0,
     accuracy=0.94,
     float_accuracy=0.95,
@@ -104,7 +107,7 @@ class TestWholeRun:
             assert record["unmeasured"] == NO_DEVICE
             assert f"build: {plan.name}, {plan.stat().st_size:,d} bytes, tensorrt-rtx" in said
         assert half["num_bytes"] < float32["num_bytes"]
-        assert said.count("accuracy and latency unmeasured, there was no CUDA device") == 2
+        assert said.count("accuracy unmeasured, there was no CUDA device to run it on, and so") == 2
         summed = read_json(folder / "summary.json")["plans"]
         assert [plan["unmeasured"] for plan in summed] == [NO_DEVICE] * 2
         assert [plan["latency_ms"] for plan in summed] == [{}, {}]
@@ -112,7 +115,7 @@ class TestWholeRun:
         assert [row[0] for row in section.tables[0].rows] == ["model.fp32.plan", "model.fp16.plan"]
         assert {row[-1] for row in section.tables[0].rows} == {"unmeasured"}
         chain = read_json(folder / "bench/latency.json")["chain"]
-        assert chain["unmeasured"] == ["model.fp32.plan", "model.fp16.plan"]
+        assert not any("plan" in name for name in chain["unmeasured"])
         assert "## TensorRT plans" in (folder / "report.md").read_text(encoding="utf-8")
         # The package is for any machine: neither files in other precisions nor plans go into it.
         packed = read_json(folder / "package/manifest.json")["files"]
@@ -176,7 +179,7 @@ def test_what_is_missing_is_refused_before_training(monkeypatch):
     def missing(flavour):
         raise MissingExtra(f"{flavour} is not installed. Install it: ...")
 
-    monkeypatch.setattr(plans, "open_kit", missing)
+    monkeypatch.setattr(engine_plans, "open_kit", missing)
     check_here(recipe())
     with pytest.raises(MissingExtra, match="^tensorrt is not installed"):
         check_here(recipe('tensorrt.profiles=["fp32"]'))
@@ -184,7 +187,8 @@ def test_what_is_missing_is_refused_before_training(monkeypatch):
 
 def test_a_measured_plan_is_told_with_its_layers_and_accuracy():
     assert told(RECORD) == (
-        "model.fp16.plan, 12,345 bytes, tensorrt 11.4.0; products: 4 fp16, 1 fp32 read back; "
+        "model.fp16.plan, 12,345 bytes, tensorrt 11.4.0; products: 4 fp16, 1 fp32 read back, 3 "
+        "reformats; "
         "validation accuracy 94.00% (float32 95.00%)"
     )
 
@@ -193,9 +197,14 @@ def test_an_unmeasured_plan_is_told_with_the_reason_and_the_warnings():
     changes = {"plan_products": None, "accuracy": None, "unmeasured": NO_DEVICE, "num_warnings": 2}
     assert told(dataclasses.replace(RECORD, **changes)) == (
         "model.fp16.plan, 12,345 bytes, tensorrt 11.4.0; products: 5 fp16, 1 fp32 in the file, "
-        "not read back; accuracy and latency unmeasured, there was no CUDA device to run it on; "
-        "warnings of the builder: 2, in model.fp16.plan.json"
+        "not read back; accuracy unmeasured, there was no CUDA device to run it on, and so it is "
+        "not timed; warnings of the builder: 2, in model.fp16.plan.json"
     )
+
+
+def test_what_became_of_sparse_weights_is_told_with_what_is_wrong_with_it():
+    line = told(dataclasses.replace(RECORD, sparse="2 layers eligible", sparse_warning="none run"))
+    assert line.endswith("(float32 95.00%); 2 layers eligible; none run")
 
 
 def finished(tmp_path, *records):
@@ -212,14 +221,14 @@ def finished(tmp_path, *records):
 
 
 def record_of(profile, unmeasured=None):
-    names = {"file": f"model.{profile}.plan", "label": f"slim {profile}, tensorrt-rtx"}
-    return dataclasses.replace(
-        RECORD, profile=profile, engine="tensorrt-rtx", unmeasured=unmeasured, **names
-    )
+    changes = {"file": f"model.{profile}.plan", "label": f"slim {profile}, tensorrt-rtx"}
+    if unmeasured is not None:
+        changes |= {"accuracy": None, "float_accuracy": None, "unmeasured": unmeasured}
+    return dataclasses.replace(RECORD, profile=profile, engine="tensorrt-rtx", **changes)
 
 
 def test_plans_are_timed_beside_the_files_and_in_place_of_those_only_they_run(tmp_path):
-    run = finished(tmp_path, record_of("fp16"), record_of("int8-tensorrt", NO_DEVICE))
+    run = finished(tmp_path, record_of("fp16"), record_of("int8-tensorrt"))
     made = recipe(
         'precision.profiles=["fp16", "int8-tensorrt", "int8-ort-cpu"]',
         "tensorrt.engine=tensorrt-rtx",
@@ -239,8 +248,9 @@ def test_plans_are_timed_beside_the_files_and_in_place_of_those_only_they_run(tm
     ]
 
 
-def test_a_plan_for_another_gpu_is_not_timed_and_without_plans_every_file_is(tmp_path):
-    run = finished(tmp_path, record_of("int8-tensorrt", "it was built for SM120"))
+@pytest.mark.parametrize("reason", [NO_DEVICE, "it was built for SM120"])
+def test_a_plan_without_an_accuracy_is_not_timed_and_without_plans_every_file_is(tmp_path, reason):
+    run = finished(tmp_path, record_of("int8-tensorrt", reason))
     files = 'precision.profiles=["int8-tensorrt"]'
     made = recipe(files, "tensorrt.engine=tensorrt-rtx", 'tensorrt.profiles=["int8-tensorrt"]')
     assert timed_files(run, made) == []

@@ -28,6 +28,7 @@ def record(*kept, exhausted=False):
         num_bytes=12345,
         engines=("onnxruntime",),
         measured_by="onnxruntime",
+        computed_in="float32",
         float_accuracy=0.95,
         search=Search(kept, 0.94, (), exhausted),
         figures=Figures(1e-3, 60.0, 1.0, 1.0, 8),

@@ -1,10 +1,11 @@
-# ruff: noqa: ARG002, ARG005 - the fakes have the signatures of what they stand for
+# ruff: noqa: ARG002 - the fakes have the signatures of what they stand for
 """A module and a CUDA that only write down what is done with them: the run path without a GPU.
 
 The fakes have no name that ``names.py`` does not list, so code that runs on them uses no other.
 """
 
 import contextlib
+import json
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
@@ -140,6 +141,7 @@ class Engine:
         self.output_width = 2
         self.kinds = {"images": FLOAT, "logits": FLOAT}
         self.layers = '{"Layers": [], "Bindings": []}'
+        self.shows_types = True
         self.context = Context(self, log)
 
     def get_tensor_name(self, index):
@@ -158,7 +160,28 @@ class Engine:
         return self.context
 
     def create_engine_inspector(self):
-        return SimpleNamespace(get_engine_information=lambda format: self.layers)
+        return Inspector(self)
+
+
+class Inspector:
+    """Shows types and sizes only with a context whose input has its sizes, as the engine does."""
+
+    def __init__(self, engine):
+        self.engine, self.execution_context = engine, None
+
+    def get_engine_information(self, format):
+        context = self.execution_context
+        is_shaped = context is not None and context.shape is not None
+        return self.engine.layers if is_shaped and self.engine.shows_types else self._untyped()
+
+    def _untyped(self):
+        """The layers as for free sizes."""
+        shown = json.loads(self.engine.layers)
+        for layer in (each for each in shown["Layers"] if isinstance(each, dict)):
+            for tensor in (*layer.get("Inputs", ()), *layer.get("Outputs", ())):
+                key = "Datatype" if "Datatype" in tensor else "Format/Datatype"
+                tensor[key] = "N/A due to dynamic shapes"
+        return json.dumps(shown)
 
 
 class ILogger:

@@ -99,6 +99,25 @@ def product(path, name="Gemm", transposed=True, weight=None):
     return save(path, [node], [images], [logits], tensors)
 
 
+def kinds_in_turn(path, kinds):
+    """Write convolutions one after the other, each in its own type."""
+    nodes, tensors, last = [], [], "images"
+    for i, kind in enumerate(kinds):
+        element = {"fp32": TensorProto.FLOAT, "fp16": TensorProto.FLOAT16}[kind]
+        tensors.append(helper.make_tensor(f"w{i}", element, (4, 4, 1, 1), [0.5] * 16))
+        nodes += [
+            helper.make_node("Cast", [last], [f"x{i}"], to=element),
+            helper.make_node("Conv", [f"x{i}", f"w{i}"], [f"y{i}"], name=f"conv{i}"),
+        ]
+        last = f"y{i}"
+    nodes.append(helper.make_node("Cast", [last], ["logits"], to=TensorProto.FLOAT))
+    images, logits = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 4, 8, 8])
+        for name in ("images", "logits")
+    )
+    return save(path, nodes, [images], [logits], tensors)
+
+
 def save(path, nodes, inputs, outputs, tensors):
     graph = helper.make_graph(nodes, "graph", inputs, outputs, tensors)
     opsets = [helper.make_opsetid("", 20)]

@@ -65,6 +65,55 @@ def test_a_plan_that_runs_at_another_precision_is_not_written(mixed, engine, tmp
     assert not (tmp_path / "net.plan").exists()
 
 
+def test_a_plan_whose_sizes_are_free_is_read_at_its_best_size(mixed, engine, tmp_path):
+    engine.layers = layers("Half")
+    path = convolution(tmp_path / "net.onnx", "fp16")
+    settings = BuildSettings(batch=BATCH, gate=PrecisionGate(precision="fp16"))
+    sidecar = build_plan(mixed, path, tmp_path / "net.plan", settings)
+    assert sidecar.precisions.products == {"fp16": 1}
+    assert engine.context.shape == (4, 4, 16, 16)
+
+
+def test_where_no_type_is_shown_at_all_the_gate_says_so_and_blames_no_layer(
+    mixed, engine, tmp_path
+):
+    engine.layers, engine.shows_types = layers("Half", "Half"), False
+    path = convolution(tmp_path / "net.onnx", "fp16")
+    gated = BuildSettings(batch=BATCH, gate=PrecisionGate(precision="fp16"))
+    with pytest.raises(CheckError, match="does not show in which types its layers compute"):
+        build_plan(mixed, path, tmp_path / "net.plan", gated)
+    sidecar = build_plan(mixed, path, tmp_path / "net.plan", BuildSettings(batch=BATCH))
+    assert "does not show in which types" in sidecar.not_inspected
+    assert sidecar.precisions is None
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [("no memory", "no memory left to look into it"), ("no shape", "does not take images of")],
+)
+def test_a_plan_that_cannot_be_looked_into_is_known_by_the_reason(
+    mixed, engine, tmp_path, fault, told
+):
+    engine.takes_shape = fault != "no shape"
+    if fault == "no memory":
+        engine.context = None
+    path = convolution(tmp_path / "net.onnx")
+    sidecar = build_plan(mixed, path, tmp_path / "net.plan", BuildSettings(batch=BATCH))
+    assert told in sidecar.not_inspected
+
+
+def test_a_rectifier_that_is_called_like_a_convolution_counts_for_nothing(mixed, engine, tmp_path):
+    described = json.loads(layers("Half", "Float"))
+    for layer, node in zip(described["Layers"], ("conv", "conv/relu"), strict=True):
+        layer |= {"LayerType": "kgen", "Metadata": f"[ONNX Layer: {node}]"}
+    engine.layers = json.dumps(described)
+    path = convolution(tmp_path / "net.onnx", "fp16")
+    settings = BuildSettings(batch=BATCH, gate=PrecisionGate(precision="fp16", min_share=1.0))
+    sidecar = build_plan(mixed, path, tmp_path / "net.plan", settings)
+    assert sidecar.precisions.products == {"fp16": 1}
+    assert sidecar.precisions.others == {"fp32": 1}
+
+
 def test_a_gate_is_not_passed_by_a_plan_that_shows_nothing(mixed, tmp_path):
     path = convolution(tmp_path / "net.onnx")
     gated = BuildSettings(batch=BATCH, gate=PrecisionGate(precision="fp32"))

@@ -101,3 +101,12 @@ def test_a_node_without_a_name_is_called_by_what_it_makes(tmp_path):
     onnx.save(proto, str(path))
     assert read_graph(path).layers[0].name == "the Conv that makes convolved"
     assert np.isfinite(read_graph(path).layers[0].weight).all()
+
+
+def test_a_node_without_a_name_is_called_as_the_engines_parser_does(tmp_path):
+    path = convolution(tmp_path / "net.onnx")
+    assert read_graph(path).product_nodes() == {"conv"}
+    proto = onnx.load(path)
+    next(node for node in proto.graph.node if node.op_type == "Conv").name = ""
+    onnx.save(proto, str(path))
+    assert read_graph(path).product_nodes() == {"node_of_convolved"}

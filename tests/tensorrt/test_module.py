@@ -1,11 +1,14 @@
 import importlib
 import importlib.metadata
+import tomllib
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from compressor.engines import GPU_ENGINES
 from compressor.errors import MissingExtra, ModelError
-from compressor.tensorrt.module import Kit, check_device, cuda_build, make, open_kit
+from compressor.tensorrt.module import RELEASES, Kit, check_device, cuda_build, make, open_kit
 
 from .fakes import FakeCuda
 
@@ -80,3 +83,11 @@ def test_the_installed_rtx_opens():
     assert kit.version == importlib.metadata.version("tensorrt-rtx")
     assert kit.trt is importlib.import_module("tensorrt_rtx")
     assert cuda_build("tensorrt-rtx") == 13
+
+
+def test_the_install_command_names_the_releases_of_the_packages_extras():
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    assert {name: [release] for name, release in RELEASES.items()} == {
+        name: extras[name] for name in GPU_ENGINES
+    }

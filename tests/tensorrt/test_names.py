@@ -81,6 +81,7 @@ def test_members_that_are_looked_up_by_text_are_listed():
         (fakes.Context, "IExecutionContext"),
         (fakes.Engine, "ICudaEngine"),
         (fakes.Runtime, "Runtime"),
+        (fakes.Inspector, "EngineInspector"),
         (fakes.IProfiler, "IProfiler"),
     ],
 )

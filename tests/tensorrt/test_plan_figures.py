@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from compressor.errors import CheckError
+from compressor.export.engine_plans import PlanSettings, build_profile
 from compressor.export.plan_figures import (
     NO_DEVICE,
     Measured,
@@ -19,7 +20,6 @@ from compressor.export.plan_figures import (
     record_of,
     why_unmeasured,
 )
-from compressor.export.plans import PlanSettings, build_profile
 from compressor.tensorrt.module import Kit
 from compressor.tensorrt.settings import BatchRange
 

@@ -1,14 +1,23 @@
 import json
 
+import onnx
 import pytest
 
 from compressor.errors import CheckError
+from compressor.export.profiles import PROFILES
+from compressor.file_profile import FileProfile, note_profile_
 from compressor.tensorrt.graph import read_graph
 from compressor.tensorrt.inspector import read_layers
-from compressor.tensorrt.precision import check_graph, check_plan, plan_precisions
+from compressor.tensorrt.precision import (
+    check_graph,
+    check_plan,
+    noted_gate,
+    plan_precisions,
+    share_gate,
+)
 from compressor.tensorrt.settings import PrecisionGate
 
-from .graphs import convolution
+from .graphs import convolution, kinds_in_turn
 
 OLD, NEW = "10.x", "11.x"
 
@@ -60,7 +69,7 @@ def test_layers_are_counted_by_what_they_read(schema):
         (POOLING, FP16),
         (REFORMAT, FP32),
     )
-    precisions = plan_precisions(read_layers(text, "net.plan"))
+    precisions = plan_precisions(read_layers(text, "net.plan", {"node_Conv_3"}))
     assert precisions.products == {"int8": 2, "fp16": 1}
     assert precisions.others == {"fp16": 1}
     assert precisions.num_reformats == 1
@@ -123,3 +132,36 @@ def test_a_file_is_held_against_the_gate_before_it_is_built(tmp_path):
     check_graph(graph, PrecisionGate(precision="int8", min_share=1.0))
     with pytest.raises(CheckError, match=r"0 of 1 layers are fp16.*conv \(int8\)"):
         check_graph(graph, PrecisionGate(precision="fp16"))
+
+
+def noted(path, profile):
+    """The file, with the note of ``profile`` in it."""
+    proto = onnx.load(path)
+    note_profile_(proto, FileProfile(profile, ("tensorrt",)))
+    onnx.save(proto, str(path))
+    return read_graph(path)
+
+
+def test_layers_that_stay_in_float32_are_allowed_for_in_the_plan(tmp_path):
+    graph = read_graph(kinds_in_turn(tmp_path / "net.onnx", ["fp16", "fp16", "fp16", "fp32"]))
+    assert share_gate(graph, "fp16", 1.0) == PrecisionGate(precision="fp16", min_share=0.75)
+    assert share_gate(graph, "fp16", 0.8).min_share == pytest.approx(0.6)
+
+
+def test_a_file_with_no_layer_at_its_precision_is_refused(tmp_path):
+    graph = read_graph(convolution(tmp_path / "net.onnx", "fp32"))
+    told = "none of its 1 convolutions and matrix products is fp16.*leave its profile out of tensor"
+    with pytest.raises(CheckError, match=told):
+        share_gate(graph, "fp16", 0.9)
+
+
+def test_a_file_is_gated_at_the_precision_of_its_own_profile(tmp_path):
+    path = kinds_in_turn(tmp_path / "net.onnx", ["fp16", "fp32"])
+    assert noted_gate(read_graph(path)) is None
+    assert noted_gate(noted(path, "fp16")) == PrecisionGate(precision="fp16", min_share=0.45)
+
+
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
+def test_every_profile_is_gated_at_its_precision(tmp_path, profile):
+    graph = noted(convolution(tmp_path / "net.onnx", profile.precision), profile.name)
+    assert noted_gate(graph).precision == profile.precision

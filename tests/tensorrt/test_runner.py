@@ -141,6 +141,19 @@ def test_a_shape_that_can_be_captured_ends_a_fallback(runner, cuda):
     assert (runner.launched, runner.fallback) == ("graph", None)
 
 
+@pytest.mark.parametrize("fault", ["another type", "a run that fails"])
+def test_after_a_batch_that_was_refused_the_next_one_is_launched_as_asked(runner, engine, fault):
+    engine.runs[:] = [False] if fault == "a run that fails" else []
+    refused = images(4).double() if fault == "another type" else images(4)
+    with pytest.raises(ModelError):
+        runner.prepare(refused)
+    with pytest.raises(AssertionError, match="prepare comes before"):
+        runner.run()
+    runner.prepare(images(4))
+    assert (runner.launched, runner.fallback) == ("graph", None)
+    assert torch.equal(runner.run(), sums(images(4)))
+
+
 def test_an_engine_that_cannot_run_at_all_is_an_error(runner, engine):
     engine.runs[:] = [False]
     with pytest.raises(ModelError, match=r"net\.plan: tensorrt cannot run it"):

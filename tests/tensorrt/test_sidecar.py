@@ -1,7 +1,11 @@
+import shlex
+from itertools import pairwise
+
 import pytest
 
 from compressor.errors import ModelError
 from compressor.files import read_json, write_json
+from compressor.tensorrt.command import _settings
 from compressor.tensorrt.cuda import Gpu
 from compressor.tensorrt.sidecar import (
     Here,
@@ -32,7 +36,7 @@ def difference(plan, sidecar, where):
     with pytest.raises(ModelError) as caught:
         check_sidecar(plan, sidecar, where)
     sentence, _, rest = str(caught.value).removeprefix(f"{plan} was built ").partition(". Build")
-    assert rest == " it again with compressor build on this machine, from its ONNX file."
+    assert rest.startswith(" it again on this machine: compressor build ")
     return sentence
 
 
@@ -138,3 +142,41 @@ def test_a_sidecar_of_another_form_is_refused_with_the_field(plan):
     write_json(sidecar_path(plan), value)
     with pytest.raises(ModelError, match=r"no sidecar of this release \(settings\.fp16"):
         read_sidecar(plan)
+
+
+def command(plan, sidecar, where):
+    """Words of the command that an error gives."""
+    with pytest.raises(ModelError) as caught:
+        check_sidecar(plan, sidecar, where)
+    return shlex.split(str(caught.value).partition("on this machine: ")[2])
+
+
+def test_the_command_that_builds_it_again_stands_in_the_error(make_sidecar, tmp_path):
+    plan, sidecar = make_sidecar()
+    words = ["compressor", "build", str(tmp_path / "net.onnx"), "--engine", "tensorrt"]
+    assert command(plan, sidecar, here(version="11.4.0")) == [*words, "--out", str(plan)]
+    (tmp_path / "net.onnx").unlink()
+    words = ["compressor", "build", "net.onnx", "--engine", "tensorrt-rtx", "--out", str(plan)]
+    assert command(plan, sidecar, here("tensorrt-rtx", "1.7")) == words
+
+
+def test_the_command_builds_it_as_it_was_built(make_sidecar):
+    given = {
+        **{"batch": {"min": 2, "opt": 3, "max": 4}, "tf32": False, "timing_cache": "a cache.bin"},
+        **{"compute_capabilities": ("SM89", "SM120"), "optimization_level": 5},
+        "gate": {"precision": "fp16", "min_share": 0.25},
+    }
+    plan, sidecar = make_sidecar(**given)
+    words = command(plan, sidecar, here(version="11.4.0"))
+    assert words[words.index("--batch") + 1] == "2,3,4"
+    overrides = [word for before, word in pairwise(words) if before == "--set"]
+    assert _settings(given["batch"], overrides) == sidecar.settings
+
+
+def test_a_plan_of_an_older_export_is_built_again_from_the_file_at_hand(make_sidecar, tmp_path):
+    plan, sidecar = make_sidecar()
+    other = tmp_path / "export" / "net.onnx"
+    other.parent.mkdir()
+    other.write_bytes(b"exported again")
+    with pytest.raises(ModelError, match=f"compressor build {other} --engine tensorrt --out"):
+        check_source(plan, sidecar, other)

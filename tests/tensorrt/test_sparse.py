@@ -1,13 +1,17 @@
+import json
+
 import numpy as np
 import pytest
 
 from compressor.errors import ModelError
 from compressor.tensorrt.graph import read_graph
+from compressor.tensorrt.inspector import read_layers
 from compressor.tensorrt.sparse import (
     DENSE,
     MISALIGNED,
     check_eligible,
     is_two_of_four,
+    report_of_build,
     sparse_report,
 )
 
@@ -63,5 +67,35 @@ def test_a_group_of_four_starts_at_a_multiple_of_four():
 
 def test_a_report_is_one_line_for_people(tmp_path):
     assert str(reports(convolution(tmp_path / "net.onnx"))) == (
-        f"0 layers eligible for 2:4, 1 not: {DENSE}; sparse tactics: unknown"
+        f"0 layers eligible for 2:4, 1 not: {DENSE}; sparse tactics: unknown by their names "
+        "(unmeasured), unknown by the builder's log"
     )
+
+
+def layer(name, tactic):
+    text = {"Name": name, "LayerType": "CaskConvolution", "TacticName": tactic}
+    return read_layers(json.dumps({"Layers": [text]}), "net.plan")[0]
+
+
+SPARSE, PLAIN = layer("a", "sparse_conv"), layer("b", "conv")
+FOUND, CHOSE = "(Sparsity) Found 3 layer(s) eligible", "(Sparsity) Chose {} layer(s) using sparse"
+
+
+@pytest.mark.parametrize(
+    ("layers", "log", "counts", "warning"),
+    [
+        ([SPARSE, PLAIN], [FOUND, CHOSE.format(1)], (1, 1), None),
+        ([SPARSE], [FOUND], (1, None), None),
+        (None, [], (None, None), None),
+        (None, [CHOSE.format(0)], (None, 0), "no layer runs a sparse tactic"),
+        ([PLAIN], [], (0, None), "no layer runs a sparse tactic"),
+        ([SPARSE], [CHOSE.format(2)], (1, 2), "1 by their names and 2 by the builder's log"),
+        ([PLAIN], [CHOSE.format(2)], (0, 2), "believe the log"),
+    ],
+)
+def test_what_was_chosen_is_held_against_the_builders_log(tmp_path, layers, log, counts, warning):
+    report = report_of_build(reports(convolution(tmp_path / "net.onnx")), layers, log)
+    named = None if report.chosen is None else len(report.chosen)
+    assert (named, report.num_logged) == counts
+    assert (report.warning() is None) if warning is None else (warning in report.warning())
+    assert report.log == tuple(log)

@@ -114,3 +114,33 @@ def test_a_student_that_learns_from_the_teacher_alone_comes_nearer(toy_task, net
         losses[-1].backward()
         optimizer.step()
     assert losses[-1] < 0.7 * losses[0]
+
+
+def test_only_the_labels_are_smoothed_and_never_the_teacher(toy_data, networks):
+    student, teacher = networks
+    task = Classification(toy_data, TaskSettings(label_smoothing=0.3))
+    batch = first_batch(task)
+    outputs, answers = student(batch.inputs), teacher.eval()(batch.inputs)
+    targets = 0.7 * functional.one_hot(batch.targets, 3) + 0.1
+    expected = -0.4 * (targets * outputs.log_softmax(1)).sum(1).mean()
+    expected = expected + 0.6 * distillation_loss(outputs, answers, 2.0)
+    found = Distillation(task, teacher, 0.6, 2.0).loss(student, batch)
+    assert found.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_smoothing_says_nothing_where_the_teacher_alone_is_followed(toy_data, networks):
+    student, teacher = networks
+    losses = []
+    for smoothing in (0.0, 0.3):
+        task = Classification(toy_data, TaskSettings(label_smoothing=smoothing))
+        losses.append(Distillation(task, teacher, 1.0, 2.0).loss(student, first_batch(task)))
+    assert losses[0].item() == losses[1].item()
+
+
+def test_without_weight_the_teacher_is_never_asked(toy_task, networks):
+    student, teacher = networks
+    teacher.register_forward_pre_hook(lambda _module, _inputs: pytest.fail("was asked"))
+    objective, batch = Distillation(toy_task, teacher, 0.0, 2.0), first_batch(toy_task)
+    expected = functional.cross_entropy(student(batch.inputs), batch.targets)
+    assert objective.loss(student, batch).item() == expected.item()
+    assert objective.teacher_images(9) == 0

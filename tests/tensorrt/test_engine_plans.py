@@ -3,18 +3,16 @@
 import json
 
 import pytest
-from onnx import TensorProto, helper
 
 from compressor.bench.timer import BenchSettings
-from compressor.errors import CheckError, MissingExtra, ModelError, RecipeError
-from compressor.export import plans
-from compressor.export.plans import (
+from compressor.errors import MissingExtra, ModelError, RecipeError
+from compressor.export import engine_plans
+from compressor.export.engine_plans import (
     PlanSettings,
     build_profile,
     check_buildable,
     check_kit,
     plan_faults,
-    share_gate,
 )
 from compressor.export.precision import PrecisionSettings
 from compressor.recipe import Recipe, check_recipe, find_recipe, load_recipe
@@ -23,7 +21,7 @@ from compressor.tensorrt.settings import BatchRange, BuilderSettings, PrecisionG
 from compressor.tensorrt.sidecar import read_sidecar, sidecar_path
 
 from .fakes import FakeCuda
-from .graphs import convolution, save
+from .graphs import convolution, kinds_in_turn
 
 DIGITS = find_recipe("digits")
 RTX = {"engine": "tensorrt-rtx", "profiles": ("fp32",)}
@@ -121,7 +119,7 @@ class TestBeforeTraining:
     """What cannot be built here is said before hours of training, each fault in its own words."""
 
     def test_without_plans_nothing_is_looked_for(self, monkeypatch):
-        monkeypatch.setattr(plans, "open_kit", None)
+        monkeypatch.setattr(engine_plans, "open_kit", None)
         check_buildable(PlanSettings())
 
     def test_a_package_that_is_missing_is_named(self, monkeypatch):
@@ -141,7 +139,9 @@ class TestBeforeTraining:
             check_buildable(PlanSettings(profiles=["fp32"]))
 
     def imports_by(self, importer, monkeypatch):
-        monkeypatch.setattr(plans, "open_kit", lambda flavour: open_kit(flavour, None, importer))
+        monkeypatch.setattr(
+            engine_plans, "open_kit", lambda flavour: open_kit(flavour, None, importer)
+        )
 
     def test_tensorrt_needs_a_device(self):
         with pytest.raises(ModelError, match="^tensorrt needs a CUDA device, and this machine has"):
@@ -166,41 +166,9 @@ class TestBeforeTraining:
             check_buildable(PlanSettings(**{**RTX, **changes}))
 
 
-def two_kinds(path, kinds):
-    """Write convolutions one after the other, each in its own type."""
-    nodes, tensors, last = [], [], "images"
-    for i, kind in enumerate(kinds):
-        element = {"fp32": TensorProto.FLOAT, "fp16": TensorProto.FLOAT16}[kind]
-        tensors.append(helper.make_tensor(f"w{i}", element, (4, 4, 1, 1), [0.5] * 16))
-        nodes += [
-            helper.make_node("Cast", [last], [f"x{i}"], to=element),
-            helper.make_node("Conv", [f"x{i}", f"w{i}"], [f"y{i}"], name=f"conv{i}"),
-        ]
-        last = f"y{i}"
-    nodes.append(helper.make_node("Cast", [last], ["logits"], to=TensorProto.FLOAT))
-    images, logits = (
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 4, 8, 8])
-        for name in ("images", "logits")
-    )
-    return save(path, nodes, [images], [logits], tensors)
-
-
-def test_layers_that_stay_in_float32_are_allowed_for_in_the_plan(tmp_path):
-    path = two_kinds(tmp_path / "net.onnx", ["fp16", "fp16", "fp16", "fp32"])
-    assert share_gate(path, "fp16", 1.0) == PrecisionGate(precision="fp16", min_share=0.75)
-    assert share_gate(path, "fp16", 0.8).min_share == pytest.approx(0.6)
-
-
-def test_a_file_with_no_layer_at_its_precision_is_refused(tmp_path):
-    path = convolution(tmp_path / "net.onnx", "fp32")
-    told = "none of its 1 convolutions and matrix products is fp16.*Leave fp16 out of tensorrt.prof"
-    with pytest.raises(CheckError, match=told):
-        share_gate(path, "fp16", 0.9)
-
-
 @pytest.mark.engines
 def test_a_file_is_built_for_the_batches_asked_for_under_its_own_gate(rtx, tmp_path):
-    path = two_kinds(tmp_path / "net.onnx", ["fp16", "fp32"])
+    path = kinds_in_turn(tmp_path / "net.onnx", ["fp16", "fp32"])
     settings = PlanSettings(**RTX, batch=BatchRange(min=2, opt=3, max=4), min_share=1.0)
     sidecar = build_profile(rtx, path, "fp16", tmp_path / "net.plan", settings)
     assert sidecar.onnx_precisions == {"fp16": 1, "fp32": 1}

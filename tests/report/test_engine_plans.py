@@ -4,7 +4,7 @@ import pytest
 
 from compressor.errors import RunError
 from compressor.files import write_json
-from compressor.report.plans import plans_section
+from compressor.report.engine_plans import plans_section
 from compressor.report.run_files import read_run
 
 NO_DEVICE = "there was no CUDA device to run it on"
@@ -28,6 +28,9 @@ def plan(profile="fp16", **changes):
         "file_products": {"fp16": 20, "fp32": 1},
         "plan_products": {"fp16": 15, "fp32": 5},
         "not_inspected": None,
+        "num_reformats": 2,
+        "sparse": None,
+        "sparse_warning": None,
         "num_warnings": 0,
         "accuracy": 0.9308,
         "float_accuracy": 0.9333,
@@ -37,7 +40,11 @@ def plan(profile="fp16", **changes):
 
 
 def unmeasured(profile):
-    unread = {"plan_products": None, "not_inspected": "there was no CUDA device to open it on"}
+    unread = {
+        "plan_products": None,
+        "num_reformats": None,
+        "not_inspected": "there was no CUDA device to open it on",
+    }
     nothing = {"accuracy": None, "float_accuracy": None, "unmeasured": NO_DEVICE, "gpu": None}
     return plan(profile, engine="tensorrt-rtx", version="1.7.1", **unread, **nothing)
 
@@ -75,7 +82,19 @@ def test_what_could_not_be_measured_is_called_so_with_the_reason_once(run):
     files = "model.fp32.plan, model.fp16.plan"
     assert made.text[1:] == (
         f"Not read back: {files}, there was no CUDA device to open it on.",
-        f"Accuracy and latency unmeasured: {files}, {NO_DEVICE}.",
+        f"Accuracy unmeasured, and therefore not timed: {files}, {NO_DEVICE}.",
+        "Layers that only change a layout or a type: model.bf16.plan 2.",
+    )
+
+
+def test_what_became_of_sparse_weights_is_told_with_what_is_wrong_with_it(run):
+    told = {"sparse": "3 layers eligible for 2:4", "sparse_warning": "no sparse tactic"}
+
+    made = section(run, plan(**told), plan("bf16"))
+
+    assert made.text[2:] == (
+        "model.fp16.plan: 3 layers eligible for 2:4.",
+        "Warning: model.fp16.plan: no sparse tactic.",
     )
 
 

@@ -36,11 +36,24 @@ def _notes(plans: list[BuiltPlan]) -> list[str]:
     unread = _by_reason({plan.file: plan.not_inspected for plan in plans})
     unmeasured = _by_reason({plan.file: plan.unmeasured for plan in plans})
     notes += [f"Not read back: {files}, {reason}." for reason, files in unread.items()]
+    # A plan without an accuracy is not timed, even if there is a device by then.
     notes += [
-        f"Accuracy and latency unmeasured: {files}, {reason}."
+        f"Accuracy unmeasured, and therefore not timed: {files}, {reason}."
         for reason, files in unmeasured.items()
     ]
-    return notes
+    return [*notes, *_layer_notes(plans)]
+
+
+def _layer_notes(plans: list[BuiltPlan]) -> list[str]:
+    """Changes of layout, and 2:4 weights with what is wrong with them."""
+    moved = [f"{p.file} {p.num_reformats}" for p in plans if p.num_reformats is not None]
+    notes = [f"Layers that only change a layout or a type: {', '.join(moved)}."] if moved else []
+    notes += [f"{plan.file}: {plan.sparse}." for plan in plans if plan.sparse is not None]
+    return notes + [
+        f"Warning: {plan.file}: {plan.sparse_warning}."
+        for plan in plans
+        if plan.sparse_warning is not None
+    ]
 
 
 def _by_reason(reasons: Mapping[str, str | None]) -> dict[str, str]:

@@ -7,14 +7,16 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from compressor.bench.timer import BenchSettings
-from compressor.errors import CheckError
+from compressor.engines import GpuEngine
 from compressor.export.precision import PrecisionSettings
 from compressor.export.profiles import PROFILES, ProfileName
 from compressor.tensorrt.build import build_plan, check_flavour
 from compressor.tensorrt.graph import read_graph
-from compressor.tensorrt.module import Flavour, Kit, check_device, open_kit
+from compressor.tensorrt.module import Kit, check_device, open_kit
+from compressor.tensorrt.precision import share_gate
 from compressor.tensorrt.settings import (
     FREE_BATCH,
+    MIN_SHARE,
     BatchRange,
     BuilderSettings,
     BuildSettings,
@@ -29,7 +31,7 @@ PlanProfile = Literal["fp32", ProfileName]
 class PlanSettings(BuilderSettings):
     """Which TensorRT plans are built of the slim network, and how."""
 
-    engine: Flavour = "tensorrt"
+    engine: GpuEngine = "tensorrt"
     """``tensorrt`` builds on a GPU and for it, ``tensorrt-rtx`` without one and for many."""
     # Strictness would refuse the lists that TOML and JSON have in place of tuples.
     profiles: tuple[PlanProfile, ...] = Field(default=(), strict=False)
@@ -37,13 +39,14 @@ class PlanSettings(BuilderSettings):
     ``precision.profiles``. Empty builds none."""
     batch: BatchRange = FREE_BATCH
     """Batch sizes that the plans take."""
-    min_share: float = Field(default=0.9, ge=0.0, le=1.0)
+    min_share: float = Field(default=MIN_SHARE, ge=0.0, le=1.0)
     """Least share, of the convolutions and matrix products that are at the profile's precision in
     the file, that a plan must run at it, in [0, 1]. Layers that stay in float32 for the accuracy's
     sake are thus allowed for."""
     max_accuracy_drop: float = Field(default=0.005, ge=0.0, le=1.0)
     """Accuracy on the validation images that a plan may lose against the float32 file, in [0, 1];
-    measured where there is a CUDA device."""
+    measured where there is a CUDA device. A plan that loses more ends the run: what is too coarse
+    can be kept in float32 in the file alone (``precision.gate``), never in its plan."""
 
     @model_validator(mode="after")
     def _each_profile_once(self) -> Self:
@@ -133,22 +136,5 @@ def build_profile(
         ModelError: The file cannot be built with these settings here.
         CheckError: No layer of the file is at the profile's precision, or too few of the plan are.
     """
-    gate = share_gate(onnx, profile, settings.min_share)
+    gate = share_gate(read_graph(onnx), PROFILES[profile].precision, settings.min_share)
     return build_plan(kit, onnx, plan, settings.of_file(gate))
-
-
-def share_gate(onnx: Path, profile: PlanProfile, min_share: float) -> PrecisionGate:
-    """What the plan of a file must hold: ``min_share`` of the share that the file has itself.
-
-    Raises:
-        CheckError: The file has no layer at the precision of its profile: all of them were kept
-            in float32.
-    """
-    graph, precision = read_graph(onnx), PROFILES[profile].precision
-    found, total = graph.precisions().get(precision, 0), len(graph.layers)
-    if found == 0:
-        raise CheckError(
-            f"{onnx}: none of its {total} convolutions and matrix products is {precision}, so its "
-            f"plan would not be either. Leave {profile} out of tensorrt.profiles."
-        )
-    return PrecisionGate(precision=precision, min_share=min_share * (found / total))

@@ -1,0 +1,1 @@
+"""Tickets: a structure, where its weights started, what became of them, and how to build it."""

@@ -1,0 +1,151 @@
+#!/usr/bin/env python3
+"""Structures that are found on one task and trained on another, beside their controls.
+
+    .venv/bin/python tools/transfer.py [--only PAIR,...] [--seeds N] [--max-minutes M] [--json]
+
+Each pair is a run and a transfer of it (``compressor transfer``), with few images and epochs, for a
+processor with two cores. What is done is not done again: a pair that was stopped, or took longer
+than its minutes, goes on where it was when the tool is started again. The pairs that are whole are
+written to ``docs/transfer.md``, as JSON beside it.
+"""
+
+import argparse
+import datetime
+import json
+import sys
+import time
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from transfer_pairs import PAIRS, Pair
+
+from compressor.bench.environment import environment
+from compressor.console import Console
+from compressor.files import read_json, write_json, write_text
+from compressor.time_limit import TimeOver, within
+from compressor.transfer.make import TransferPlan, make_transfer
+from compressor.transfer.origin import Origin
+from compressor.transfer.table import legend, table_lines, told_of
+
+ROOT = Path(__file__).resolve().parent.parent
+RUNS, DOCS = ROOT / "runs" / "transfer", ROOT / "docs"
+PACKAGES = ("torch", "torchvision", "onnxruntime", "numpy")
+NUM_SEEDS, MAX_MINUTES = 3, 90.0
+MEASURED = "measured.json"
+
+Record = dict[str, Any]
+
+
+def measured(pair: Pair, num_seeds: int) -> Record:
+    """The record of one pair, made where it is not done."""
+    folder, began = RUNS / pair.name, time.monotonic()
+    source = pair.make_run(folder / "run")
+    recipe = pair.recipe(folder)
+    plan = TransferPlan(folder / "to", recipe, num_seeds)
+    record = make_transfer(Origin.open(source), plan, Console(), "cpu")
+    # Folders of this machine are nobody's business.
+    record |= {"run": pair.name, "rows": [_without_runs(row) for row in record["rows"]]}
+    record["data"] = {side: _without_path(data) for side, data in record["data"].items()}
+    about = {"title": pair.title, "text": pair.text, "seconds": time.monotonic() - began}
+    return {**about, **record}
+
+
+def _without_runs(row: Record) -> Record:
+    return {key: value for key, value in row.items() if key != "runs"}
+
+
+def _without_path(data: Record) -> Record:
+    name = None if data["path"] is None else Path(data["path"]).name
+    return {**data, "path": name}
+
+
+def outcome(pair: Pair, num_seeds: int, max_minutes: float) -> Record | None:
+    """The kept record of as many seeds, or a new one; None where its minutes were over."""
+    kept = RUNS / pair.name / MEASURED
+    if kept.is_file() and len((record := read_json(kept))["seeds"]) >= num_seeds:
+        return dict(record)
+    try:
+        record = within(max_minutes * 60, lambda: measured(pair, num_seeds))
+    except TimeOver:
+        told = f"{pair.name}: not done after {max_minutes:g} minutes; start the tool again."
+        print(told, file=sys.stderr)
+        return None
+    write_json(kept, record)
+    return record
+
+
+def page(about: Record) -> str:
+    """The tables of all pairs as Markdown."""
+    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+    pairs = about["pairs"]
+    missing = [pair.title for name, pair in PAIRS.items() if name not in pairs]
+    lines = [
+        "# Structures on another task",
+        "",
+        f"`{about['command']}`, {about['date']}, {versions}; {about['cpu']}.",
+        "",
+        "A structure is found on one task and trained on another, with a new head: with the "
+        "weights it had (ticket) and with fresh ones (ticket-fresh), beside the dense network from "
+        "scratch and fine-tuned, and beside random units of the same widths. Every row of a table "
+        "has as many epochs. Mean and standard error over the seeds of the new task, in percent; "
+        "the run that the structure comes from is one. Subsets and few epochs: what counts is the "
+        "difference between rows, not the figure.",
+        *([""] if missing else []),
+        *([f"Not measured yet: {'; '.join(missing)}."] if missing else []),
+    ]
+    for record in pairs.values():
+        data, seeds = record["data"], ", ".join(map(str, record["seeds"]))
+        lines += [
+            "",
+            f"## {record['title']}",
+            "",
+            record["text"],
+            "",
+            f"{told_of(data['from'])} -> {told_of(data['to'])}; {record['epochs']} epochs; seeds "
+            f"{seeds}; {record['date']}; the last start took {record['seconds'] / 60:.0f} minutes.",
+            "",
+            *table_lines(record),
+            "",
+            legend(record),
+            "",
+            *record["notes"],
+        ]
+    return "\n".join([*lines, ""])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure what is asked for, print and write what is whole."""
+    parser = argparse.ArgumentParser(prog="tools/transfer.py")
+    parser.add_argument("--only", default=",".join(PAIRS), help="pairs")
+    parser.add_argument("--seeds", type=int, default=NUM_SEEDS, help="of the new task")
+    parser.add_argument("--max-minutes", type=float, default=MAX_MINUTES, help="for each pair")
+    parser.add_argument("--json", action="store_true", help="print the record, nothing else")
+    options = parser.parse_args(arguments)
+    names = options.only.split(",")
+    if strangers := [name for name in names if name not in PAIRS]:
+        parser.error(f"--only {strangers[0]}: there are {', '.join(PAIRS)}.")
+    whole = {name: outcome(PAIRS[name], options.seeds, options.max_minutes) for name in names}
+    words = sys.argv[1:] if arguments is None else arguments
+    about: Record = {
+        "command": " ".join([".venv/bin/python tools/transfer.py", *words]),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "versions": {name: metadata.version(name).split("+")[0] for name in PACKAGES},
+        "cpu": environment()["cpu"],
+        "pairs": kept_pairs(),
+    }
+    write_json(DOCS / "transfer.json", about)
+    write_text(DOCS / "transfer.md", page(about))
+    print(json.dumps(about) if options.json else page(about))
+    return 0 if all(whole.values()) else 1
+
+
+def kept_pairs() -> dict[str, Record]:
+    """The records of all pairs that are whole, in their order."""
+    files = {name: RUNS / name / MEASURED for name in PAIRS}
+    return {name: read_json(path) for name, path in files.items() if path.is_file()}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
