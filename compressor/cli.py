@@ -5,7 +5,7 @@ import json
 import shlex
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NoReturn
@@ -111,7 +111,9 @@ def _again(ctx: click.Context) -> str:
         return ""
     words = ["compressor", *sys.argv[1:]]
     words += [] if any(w == "--out" or w.startswith("--out=") for w in words) else ["--out", folder]
-    words += [] if "--resume" in words else ["--resume"]
+    command = main.commands.get(ctx.invoked_subcommand or "")
+    resumes = command is not None and any("--resume" in option.opts for option in command.params)
+    words += ["--resume"] if resumes and "--resume" not in words else []
     return f" Finished stages are kept; go on with: {shlex.join(words)}"
 
 
@@ -173,6 +175,19 @@ class VerifyCommand(PipelineCommand):
             _verify_package(folder, options, ctx)
 
 
+class GrowCommand(PipelineCommand):
+    """Runs a recipe that grows; one without the section grows by its defaults."""
+
+    def invoke(self, ctx: click.Context) -> None:
+        """Run, with ``[grow]`` in the recipe."""
+        from compressor.recipe import find_recipe, load_recipe
+
+        options = Options(**ctx.params)
+        if load_recipe(find_recipe(options.recipe), options.overrides).grow is None:
+            options = replace(options, overrides=(*options.overrides, "grow={}"))
+        _run(options, None, ctx)
+
+
 def _verify_package(folder: Path, options: Options, ctx: click.Context) -> None:
     from compressor.package.verify import verify_package
 
@@ -223,6 +238,8 @@ def _result(folder: Path, until: str | None, *, as_json: bool) -> str:
 def _add_pipeline_commands() -> None:
     whole = "Run every stage of RECIPE, a file or the name of a shipped one."
     main.add_command(PipelineCommand("run", whole, None))
+    grown = "Grow the network of RECIPE from narrow to wide instead of searching at full width."
+    main.add_command(GrowCommand("grow", grown, None))
     for stage, text in STAGE_HELP.items():
         help_text = f"{text} Earlier stages run first if they are not done."
         if stage == "verify":

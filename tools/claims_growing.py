@@ -22,7 +22,8 @@ from claims_digits import (
 )
 
 from compressor.count import count, layer_macs
-from compressor.grow.rounds import Grown, Growth, clock, grow
+from compressor.grow.growth import Growth, clock
+from compressor.grow.rounds import Grown, grow
 from compressor.grow.settings import GrowSettings
 from compressor.grow.widths import Ceiling, Limits
 from compressor.sparsity.split_lbi import SplitLBI, SplitLBISettings

@@ -33,6 +33,9 @@ class GrowSettings(Settings):
     divided at random between both; ``fresh``: fresh filters that nothing reads yet."""
     patience: int = Field(default=1, ge=1)
     """Rounds in which nothing grows and no unit enters, after which the network has its size."""
+    strips: int = Field(default=0, ge=0)
+    """So many times, when nothing grows any more, units that have not entered are stripped, and the
+    MACs that they had are spent on the couplings whose units entered first."""
     ceiling_macs: float = Field(default=1.0, gt=0, le=1)
     """Share of the full network's MACs that is not passed."""
     ceiling_latency: float | None = Field(default=None, gt=0, le=1)

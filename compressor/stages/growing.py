@@ -11,7 +11,8 @@ from compressor.count import layer_macs
 from compressor.couplings.coupling import Couplings
 from compressor.errors import TrainError
 from compressor.files import write_json
-from compressor.grow.rounds import Grown, Growth, clock, grow
+from compressor.grow.growth import Growth, clock
+from compressor.grow.rounds import Grown, grow
 from compressor.grow.settings import GrowSettings
 from compressor.grow.widen import widened
 from compressor.grow.widths import Ceiling, Limits

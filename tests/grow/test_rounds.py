@@ -11,7 +11,10 @@ from compressor.couplings.trace import trace
 from compressor.errors import CheckError
 from compressor.files import read_json
 from compressor.grow import rounds
-from compressor.grow.rounds import FILM_FILE, Growth, changed_by, clock, grow, under_way
+from compressor.grow.carry import changed_by
+from compressor.grow.film import under_way
+from compressor.grow.growth import Growth, clock
+from compressor.grow.rounds import FILM_FILE, grow
 from compressor.grow.settings import GrowSettings
 from compressor.grow.widths import Ceiling, Limits
 from compressor.sparsity.split_lbi import SplitLBI, SplitLBISettings
@@ -160,3 +163,16 @@ def test_the_clock_lets_a_unit_of_constant_norm_enter_after_the_rounds_asked_for
     method = SplitLBI(SplitLBISettings(), horizon)
     assert method.nu == pytest.approx(SplitLBI(SplitLBISettings(entry_share=0.35), horizon).nu)
     assert horizon.path_time * 0.35 == pytest.approx(3 * 2 * per_epoch * 0.1)
+
+
+def test_what_never_entered_is_stripped_and_its_macs_are_spent(growth, tmp_path):
+    settings = GROW.model_copy(update={"strips": 1, "saturated": 1.0, "entry_rounds": 0.6})
+    made = grown(growth(epochs=14, settings=settings), tmp_path)
+    place = next((n for n, f in enumerate(made.film) if "stripped_to" in f), None)
+    assert place is not None, "this run must strip"
+    before, after = made.film[place], made.film[place + 1]
+    less = before["stripped_to"]
+    assert sum(less.values()) < sum(before["widths"].values())
+    assert all(after["widths"][name] >= less[name] for name in less)
+    assert after["macs"] <= before["macs"]
+    assert sum("stripped_to" in frame for frame in made.film) == 1
