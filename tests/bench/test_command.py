@@ -42,7 +42,7 @@ def test_without_json_a_table_is_printed(invoke, onnx_path):
     result = invoke(str(onnx_path), *QUICK, "--batch", "3")
 
     assert result.exit_code == 0
-    assert "images/s" in result.stdout
+    assert "p50" in result.stdout
     assert "Batch 3, 1 thread; clock process" in result.stdout
 
 

@@ -36,9 +36,11 @@ def test_a_stage_must_say_its_epochs():
         TrainSettings()
 
 
-def test_the_dense_reference_has_no_epochs_of_its_own():
+def test_the_dense_reference_has_epochs_of_its_own_only_if_asked_for():
+    assert DenseTrainSettings().epochs is None
+    assert DenseTrainSettings(epochs=3).epochs == 3
     with pytest.raises(ValidationError, match="epochs"):
-        DenseTrainSettings(epochs=3)
+        DenseTrainSettings(epochs=0)
 
 
 @pytest.mark.parametrize(("key", "value"), [("teacher_weight", 1.1), ("temperature", 0.0)])
