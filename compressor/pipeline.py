@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from accelerate.state import PartialState
@@ -15,14 +16,13 @@ from compressor.bench.environment import environment
 from compressor.console import Console
 from compressor.context import Context, Shared
 from compressor.data.catalog import data_root
-from compressor.files import fingerprint, sha256, write_json
-from compressor.recipe import Recipe, shipped
+from compressor.files import write_json
+from compressor.recipe import Recipe
 from compressor.run import Run
 from compressor.stages import building, delivery, growing, stripping, training
+from compressor.stages.keys import inputs_of, settings_of
 from compressor.stages.ready import check_here
-from compressor.tasks.model import find_file
 from compressor.train.device import Device, on_cpu
-from compressor.train.ticket import KEEP
 
 PLACES_FILE = "places.json"
 """Where the files lay that a run read beside its recipe."""
@@ -149,7 +149,7 @@ def run_recipe(recipe: Recipe, where: Where) -> Run:
         shared=where.shared,
     )
     with run.locked() if is_main else nullcontext():
-        work = _work(recipe, where)
+        work = _work(recipe, where.model_folders, _stages_until(where.until), where.given)
         if is_main:
             check_here(recipe, _to_do(run, work) - set(where.given))
             _write_head(recipe, run, where.model_folders)
@@ -158,6 +158,25 @@ def run_recipe(recipe: Recipe, where: Where) -> Run:
             _run_stage(stage, context, settings, processes)
         processes.wait_for_everyone()
     return run
+
+
+def finished_stages(
+    recipe: Recipe, run: Run, model_folders: tuple[Path, ...] = (Path(),)
+) -> list[str]:
+    """Names of the stages, in their order, that ``run`` has finished by this very recipe.
+
+    A stage counts if running the recipe there would not do it again: its settings, the files that
+    the recipe names and the stages that it is made from are those that it was finished with. That
+    its own files are still as it wrote them is not looked at; ``Run.take_over`` does that.
+
+    Args:
+        recipe: What would be run.
+        run: Where.
+        model_folders: Where its factory file would be looked for.
+    """
+    work = _work(recipe, model_folders, STAGES)
+    to_do = _to_do(run, work)
+    return [stage.name for stage, _ in work if stage.name not in to_do]
 
 
 def is_first_process() -> bool:
@@ -170,15 +189,20 @@ def _stages_until(last: str | None) -> tuple[Stage, ...]:
     return STAGES if last is None else STAGES[: names.index(last) + 1]
 
 
-def _work(recipe: Recipe, where: Where) -> list[tuple[Stage, dict[str, Any]]]:
-    """The stages up to the last one wanted, each with all that its key is made of."""
-    inputs, work = _inputs(recipe, where.model_folders), []
-    for stage in _stages_until(where.until):
-        settings = _settings(stage, recipe) | {"inputs": inputs}
-        if (given := where.given.get(stage.name)) is None:
+def _work(
+    recipe: Recipe,
+    model_folders: tuple[Path, ...],
+    stages: Sequence[Stage],
+    given: Mapping[str, Given] = MappingProxyType({}),
+) -> list[tuple[Stage, dict[str, Any]]]:
+    """The stages, with what stands in for their work, each with all that its key is made of."""
+    inputs, work = inputs_of(recipe, model_folders), []
+    for stage in stages:
+        settings = settings_of(stage.name, stage.sections, recipe) | {"inputs": inputs}
+        if (instead := given.get(stage.name)) is None:
             work.append((stage, settings))
         else:
-            work.append((replace(stage, work=given.work), settings | {"given": given.made_of}))
+            work.append((replace(stage, work=instead.work), settings | {"given": instead.made_of}))
     return work
 
 
@@ -232,50 +256,3 @@ def _run_stage(
             processes.wait_for_everyone()
         stage.work(context, folder)
     run.log("stage", {"stage": stage.name, "state": "done"})
-
-
-def _settings(stage: Stage, recipe: Recipe) -> dict[str, Any]:
-    sections = {"seed", "model", "data", *stage.sections}
-    settings = recipe.model_dump(mode="json", include=sections)
-    if "dense" in sections:
-        # Its epochs may be those of the search and of tuning.
-        settings["dense"] = recipe.dense_settings().model_dump(mode="json")
-    strip = recipe.strip
-    # What may not be cut is not searched either.
-    held = {"strip.held": [strip.keep, strip.freeze, strip.engine]}
-    # Branches change no coupling, so that a search serves both depths; inspect lists them.
-    depth = {"strip.depth": strip.depth} if stage.name == "inspect" else {}
-    if stage.name == "train" and recipe.grow is not None:
-        grown = {"grow": recipe.grow.model_dump(mode="json"), "steps": strip.round_to}
-        settings |= grown | {"target": recipe.target.model_dump(mode="json")}
-    # What a ticket asks for beside the weights found: a stage without one stays as it was.
-    if stage.name == "train" and recipe.ticket.epoch is not None:
-        settings["ticket"] = recipe.ticket.epoch
-    if stage.name == "strip" and recipe.ticket.weights != KEEP:
-        settings["ticket"] = recipe.ticket.weights
-    if stage.name == "train" and recipe.stop is not None:
-        settings["stop"] = recipe.stop.with_budget(strip).model_dump(mode="json")
-    # Networks are exported to be timed.
-    opset = {"export": recipe.export.opset} if stage.name == "strip" and strip.in_time else {}
-    return settings | depth | opset | (held if stage.name in ("inspect", "train") else {})
-
-
-def _inputs(recipe: Recipe, model_folders: tuple[Path, ...]) -> dict[str, str]:
-    """Fingerprints of the user's files that a recipe names: network, weights and data."""
-    folders = (*model_folders, shipped("models").parent)
-    factory = recipe.model.factory.rpartition(":")[0]
-    places = {
-        "factory": [folder / factory for folder in folders if factory.endswith(".py")],
-        "weights": [find_file(recipe.model.weights, folders)] if recipe.model.weights else [],
-        "data": [Path(recipe.data.path).expanduser()] if recipe.data.path else [],
-    }
-    found = {name: next((p for p in some if p.exists()), None) for name, some in places.items()}
-    return {name: _content(path) for name, path in found.items() if path is not None}
-
-
-def _content(path: Path) -> str:
-    """Fingerprint of a file's bytes, or of the names and sizes of the files in a folder."""
-    if path.is_file():
-        return sha256(path)
-    files = sorted(file for file in path.rglob("*") if file.is_file())
-    return fingerprint([[str(file.relative_to(path)), file.stat().st_size] for file in files])

@@ -4,10 +4,9 @@ import difflib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails, PydanticCustomError
 
 from compressor.bench.timer import BenchSettings
 from compressor.data.catalog import DataSettings
@@ -15,8 +14,9 @@ from compressor.errors import RecipeError
 from compressor.export.engine_plans import PlanSettings, plan_faults
 from compressor.export.onnx import ExportSettings
 from compressor.export.precision import PrecisionSettings
-from compressor.grow.settings import GrowSettings
-from compressor.overrides import near, set_value
+from compressor.grow.settings import GrowSettings, grow_faults
+from compressor.overrides import set_value
+from compressor.recipe_faults import faults_of, several
 from compressor.settings import Settings
 from compressor.sparsity.catalog import METHODS, SparsitySettings
 from compressor.strip.budget import StripSettings
@@ -36,17 +36,8 @@ from compressor.train.ticket import TicketSettings, ticket_faults
 EXAMPLE = "train.epochs=3"
 """Of an override, for messages."""
 
-MAX_SHOWN = 60
-"""A wrong value is shown up to so many characters."""
-
 MAX_SEED = 2**63 - 1
 """Larger ones torch does not take."""
-
-ARGUMENT_KINDS = "text, a number, true or false, or a list of whole numbers"
-"""What may be an argument of a network's factory."""
-
-SEVERAL, ALL = "several_faults", "faults"
-"""Type of an error that stands for several lines, and where it holds them."""
 
 
 class Recipe(Settings):
@@ -96,12 +87,12 @@ class Recipe(Settings):
             *_untrained(self),
             *_cannot_grow(self),
             *_cannot_stop(self),
-            *ticket_faults(self.ticket, self.train.epochs, grows=self.grow is not None),
+            *_wrong_ticket(self),
             *_without_effect(self),
             *plan_faults(self.tensorrt, self.precision, self.bench),
         ]
         if faults:
-            raise PydanticCustomError(SEVERAL, "{told}", {"told": "; ".join(faults), ALL: faults})
+            raise several(faults)
         return self
 
     def dense_settings(self) -> TrainSettings:
@@ -122,14 +113,9 @@ def _nothing_to_remove(sparsity: SparsitySettings, strip: StripSettings) -> list
 
 def _cannot_grow(recipe: "Recipe") -> list[str]:
     """What stands against growing, a line each; nothing where the recipe does not grow."""
-    sparsity = recipe.sparsity
-    if recipe.grow is None or (sparsity.method == "dessilbi" and sparsity.level == "unit"):
+    if recipe.grow is None:
         return []
-    level = getattr(sparsity, "level", "unit")
-    return [
-        f"grow: the path of units says what is too narrow, and sparsity is {sparsity.method} at "
-        f'level {level}. Write sparsity.method = "dessilbi" at level "unit", or leave [grow] out.'
-    ]
+    return grow_faults(recipe.grow, recipe.sparsity, recipe.train, recipe.model)
 
 
 def _cannot_stop(recipe: "Recipe") -> list[str]:
@@ -139,6 +125,12 @@ def _cannot_stop(recipe: "Recipe") -> list[str]:
     if recipe.grow is not None:
         return ["stop: growing has a rule of its own. Write grow.patience, or leave [stop] out."]
     return stop_faults(recipe.stop, recipe.sparsity, recipe.strip, recipe.train.epochs)
+
+
+def _wrong_ticket(recipe: "Recipe") -> list[str]:
+    """What stands against tuning from the weights that the recipe names, a line each."""
+    epochs, tune_epochs = recipe.train.epochs, recipe.tune.epochs
+    return ticket_faults(recipe.ticket, epochs, tune_epochs, grows=recipe.grow is not None)
 
 
 def _without_effect(recipe: "Recipe") -> list[str]:
@@ -230,91 +222,5 @@ def check_recipe(values: Mapping[str, Any], source: str) -> Recipe:
         # Through JSON, whose lists may stand for tuples even where types are strict.
         return Recipe.model_validate_json(json.dumps(values, default=str))
     except ValidationError as failure:
-        # A value that fits no kind of a union is one fault, and pydantic gives one for each kind.
-        causes = _causes(failure.errors())
-        faults = dict.fromkeys(fault for error in causes for fault in _faults(error))
+        faults = faults_of(failure, Recipe)
         raise RecipeError("\n".join(f"{source}: {fault}" for fault in faults)) from None
-
-
-def _causes(errors: Sequence[ErrorDetails]) -> list[ErrorDetails]:
-    """The errors without those that only follow: a list is short since its items were refused."""
-    places = [error["loc"] for error in errors]
-    return [
-        error
-        for error in errors
-        if error["type"] != "too_short"
-        or not any(p[: len(error["loc"])] == error["loc"] != p for p in places)
-    ]
-
-
-def _faults(error: ErrorDetails) -> list[str]:
-    """One line, or the several that an error stands for."""
-    return list(error["ctx"][ALL]) if error["type"] == SEVERAL else [_fault(error)]
-
-
-def _fault(error: ErrorDetails) -> str:
-    """One line: where, what is wrong with its value, what to do."""
-    place = _without_tag([str(part) for part in error["loc"]])
-    where = ".".join(place) or "the recipe"
-    match error["type"]:
-        case "extra_forbidden":
-            return f"{where}: there is no such key. {near(place[-1], _keys_around(error['loc']))}"
-        case "missing":
-            return f"{where}: the {_kind(place)} is missing. Add it."
-        case "union_tag_not_found":
-            return f"{where}.method: the key is missing. Choose one of {', '.join(METHODS)}."
-        case "union_tag_invalid":
-            found = error["input"]["method"]
-            return f"{where}.method: {found!r} is not a method. {near(str(found), METHODS)}"
-        case _:
-            return _value_fault(error, where, place)
-
-
-def _value_fault(error: ErrorDetails, where: str, place: list[str]) -> str:
-    match error["type"]:
-        case "value_error":
-            return f"{where}: {error['msg'].removeprefix('Value error, ')}."
-        case "too_short":
-            return f"{where} is empty. Give at least one value."
-        case "string_pattern_mismatch":
-            return f"{where} = {_shown(error)}: use small letters, digits and any of . _ - only."
-        case "model_type" | "model_attributes_type" | "dict_type":
-            return f"{where} = {_shown(error)}: this is a section. Write [{where}] and its keys."
-        case _ if place[:2] == ["model", "arguments"] and len(place) > 2:
-            return f"{'.'.join(place[:3])}: give {ARGUMENT_KINDS}."
-        case _:
-            message = error["msg"][:1].lower() + error["msg"][1:]
-            return f"{where} = {_shown(error)}: {message}."
-
-
-def _shown(error: ErrorDetails) -> str:
-    text = json.dumps(error["input"], default=str)
-    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 3]}..."
-
-
-def _kind(place: list[str]) -> str:
-    return "section" if len(place) == 1 and _keys_of(place) else "key"
-
-
-def _without_tag(place: list[str]) -> list[str]:
-    """Drop the method's name that a union puts into the place."""
-    tagged = len(place) > 1 and place[0] == "sparsity" and place[1] in METHODS
-    return [place[0], *place[2:]] if tagged else place
-
-
-def _keys_around(place: Sequence[int | str]) -> list[str]:
-    """Keys of the section that the last key of ``place`` stands in."""
-    if place[0] == "sparsity" and place[1] in METHODS:
-        return list(METHODS[str(place[1])].settings.model_fields)
-    return _keys_of(place[:-1])
-
-
-def _keys_of(section: Sequence[int | str]) -> list[str]:
-    """Keys that a section knows; none for what is no section."""
-    model: Any = Recipe
-    for name in section:
-        field = model.model_fields[name].annotation
-        model = next((t for t in (field, *get_args(field)) if hasattr(t, "model_fields")), None)
-        if model is None:
-            return []
-    return list(model.model_fields)

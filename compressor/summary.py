@@ -40,7 +40,7 @@ def make_summary(recipe: Recipe, run: Run) -> dict[str, Any]:
     )
     dense_compute = PASSES * dense["macs"] * compute["dense"]["images"]
     slim_compute = (
-        PASSES * _search_macs(dense["macs"], compute["train"])
+        PASSES * search_macs(dense["macs"], compute["train"])
         + PASSES * slim["macs"] * compute["tune"]["images"]
         + dense["macs"] * compute["tune"]["teacher_images"]
     )
@@ -76,7 +76,7 @@ def make_summary(recipe: Recipe, run: Run) -> dict[str, Any]:
     }
 
 
-def _search_macs(dense_macs: int, compute: dict[str, int]) -> int:
+def search_macs(dense_macs: int, compute: dict[str, int]) -> int:
     """MACs of one forward pass of each image of the search; a network that grew was narrower."""
     return compute.get("forward_macs", dense_macs * compute["images"])
 

@@ -20,6 +20,7 @@ from compressor.train.stopping import (
     ShareRule,
     StableRule,
     StopRule,
+    learned,
 )
 
 WARN_AFTER_SHARE = 0.5
@@ -124,13 +125,22 @@ def _units(couplings: Couplings) -> dict[str, int]:
 
 
 def stop_rule(
-    settings: StopSettings, strip: StripSettings, cost: Cost, couplings: Couplings
+    settings: StopSettings,
+    strip: StripSettings,
+    cost: Cost,
+    couplings: Couplings,
+    num_classes: int,
 ) -> StopRule:
     """The rule that ``settings`` name; ``strip`` has its budget, unless it has one of its own."""
     match settings.rule:
         case "accuracy":
-            may_go = frozenset(name for branch in couplings.branches for name in branch.couplings)
-            return AccuracyRule(settings.delta, settings.patience, settings.norm_batches, may_go)
+            return AccuracyRule(
+                settings.delta,
+                settings.patience,
+                settings.norm_batches,
+                may_go=frozenset(name for b in couplings.branches for name in b.couplings),
+                least=learned(num_classes),
+            )
         case "stable":
             return StableRule(settings.jaccard, settings.patience)
         case "share":

@@ -227,7 +227,7 @@ def ruled(chain):
     couplings, cost = chain
 
     def ask(kept, stop, **budget):
-        rule = stop_rule(StopSettings(**stop), StripSettings(**budget), cost, couplings)
+        rule = stop_rule(StopSettings(**stop), StripSettings(**budget), cost, couplings, 10)
         support = couplings.everything()
         for flags, width in zip(support.keep.values(), kept, strict=True):
             flags[width:] = False

@@ -34,6 +34,13 @@ def record(seeds):
     }
 
 
+def keep(runs, seeds, **made_of):
+    """Write the record of so many seeds as the tool does, of these things beside the true ones."""
+    kept = runs / "runs" / PAIR.name / transfer.MEASURED
+    write_json(kept, record(seeds) | {"made_of": {**transfer.made_of(PAIR), **made_of}})
+    return kept
+
+
 @pytest.fixture
 def runs(tmp_path, monkeypatch):
     monkeypatch.setattr(transfer, "RUNS", tmp_path / "runs")
@@ -67,17 +74,24 @@ def test_what_is_saved_loads_with_its_classes(tmp_path):
 
 def test_a_pair_that_was_measured_is_not_measured_again(runs, monkeypatch):
     monkeypatch.setattr(transfer, "measured", lambda *_: pytest.fail("measured again"))
-    kept = runs / "runs" / PAIR.name / transfer.MEASURED
-    write_json(kept, record(3))
+    keep(runs, 3)
     assert transfer.outcome(PAIR, 3, 1.0) == record(3)
 
 
 def test_more_seeds_than_were_measured_are_measured(runs, monkeypatch):
-    kept = runs / "runs" / PAIR.name / transfer.MEASURED
-    write_json(kept, record(1))
+    kept = keep(runs, 1)
     monkeypatch.setattr(transfer, "measured", lambda _pair, seeds: record(seeds))
     assert transfer.outcome(PAIR, 3, 1.0) == record(3)
-    assert read_json(kept) == record(3)
+    assert read_json(kept) == record(3) | {"made_of": transfer.made_of(PAIR)}
+
+
+@pytest.mark.parametrize("other", [{"recipe": "another"}, {"versions": {"torch": "1.0"}}])
+def test_what_was_measured_by_another_recipe_or_version_is_measured_again(runs, monkeypatch, other):
+    keep(runs, 3, **other)
+    assert transfer.kept_pairs() == {}
+    monkeypatch.setattr(transfer, "measured", lambda _pair, seeds: record(seeds) | {"new": True})
+    assert transfer.outcome(PAIR, 3, 1.0) == record(3) | {"new": True}
+    assert transfer.kept_pairs() == {PAIR.name: record(3) | {"new": True}}
 
 
 def test_a_pair_that_takes_too_long_is_told_and_leaves_no_record(runs, monkeypatch, capsys):
@@ -93,7 +107,7 @@ def test_a_pair_that_takes_too_long_is_told_and_leaves_no_record(runs, monkeypat
 
 
 def test_the_page_shows_the_pairs_that_are_whole_and_names_the_others(runs):
-    write_json(runs / "runs" / PAIR.name / transfer.MEASURED, record(3))
+    keep(runs, 3)
     assert transfer.main(["--only", PAIR.name]) == 0
     page = (runs / "docs" / "transfer.md").read_text(encoding="utf-8")
     assert "## MNIST -> Fashion-MNIST" in page

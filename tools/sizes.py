@@ -11,25 +11,22 @@ on where it was stopped. The table is written to ``docs/sizes-RECIPE.md`` and ``
 """
 
 import argparse
-import datetime
 import math
-import os
-import platform
-import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from seeds import say
+from sizes_page import SHARES, TITLES, summary, told_by, write_table
 
 from compressor.console import Console
 from compressor.context import Context, Shared
 from compressor.count import count
 from compressor.couplings.coupling import Couplings
 from compressor.data.catalog import data_root
-from compressor.files import fingerprint, read_json, write_json, write_text
+from compressor.files import fingerprint, read_json, write_json
 from compressor.pipeline import Where, run_recipe
 from compressor.recipe import Recipe, find_recipe, load_recipe
 from compressor.run import Run
@@ -37,6 +34,8 @@ from compressor.sizes.family import FamilyPlan, make_family
 from compressor.sizes.slices import SHARED_STAGES, Size, Source, sliced_recipe
 from compressor.sparsity.base import Horizon
 from compressor.sparsity.dense import Dense, DenseSettings
+from compressor.structure import Path as UnitsPath
+from compressor.tasks.model import ModelSettings
 from compressor.tasks.task import Objective, TaskLoss
 from compressor.train.distill import Distillation
 from compressor.train.loop import Job, Surroundings, train
@@ -45,13 +44,6 @@ from compressor.train.settings import OptimiserSettings, TrainSettings
 ROOT = Path(__file__).resolve().parent.parent
 Row = dict[str, Any]
 
-SHARES = (0.5, 0.25, 0.125)
-TITLES = {
-    "dessilbi": "DessiLBI, one search",
-    "magnitude": "magnitude",
-    "random": "random units, uniform widths",
-    "uniform": "uniform narrow, from scratch",
-}
 CONTROL = {
     "magnitude": (),
     "random": ("strip.order='random'", "strip.widths='uniform'"),
@@ -75,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"--only {strangers[0]}: choose from {', '.join([*TITLES, 'family'])}")
     ends = time.monotonic() + 60 * options.minutes
     rows: list[Row] = []
-    table: Row = {"about": about(options), "family": None}
+    table: Row = {"about": told_by(options), "family": None}
     for seed in range(options.seeds):
         seeded = Seeded(options, seed)
         for name in [name for name in TITLES if name in wanted]:
@@ -84,10 +76,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     continue
                 rows.append(seeded.row(name, share))
                 say(f"seed {seed}: {rows[-1]}")
-                write_table(table | {"rows": summary(rows), "networks": rows}, options)
+                write_table(table | {"rows": summary(rows), "networks": rows}, options.docs)
         if seed == 0 and "family" in wanted and time.monotonic() < ends:
             table["family"] = seeded.family()
-            write_table(table | {"rows": summary(rows), "networks": rows}, options)
+            write_table(table | {"rows": summary(rows), "networks": rows}, options.docs)
 
 
 class Seeded:
@@ -105,9 +97,7 @@ class Seeded:
     def is_made(self, name: str, share: float) -> bool:
         """Whether a network is there already."""
         folder = self._folder(name, share)
-        return (folder / "verify" / "verify.json").is_file() or folder.with_suffix(
-            ".json"
-        ).is_file()
+        return (folder / "verify" / "verify.json").is_file() or beside(folder, ".json").is_file()
 
     def row(self, name: str, share: float) -> Row:
         """Accuracy and MACs of one network."""
@@ -124,7 +114,14 @@ class Seeded:
 
     def _where(self, out: Path, until: str) -> Where:
         folders = (self._file.parent, Path())
-        return Where(out, Console(), "auto", True, folders, until, self._shared)
+        return Where(
+            out,
+            Console(),
+            resume=True,
+            model_folders=folders,
+            until=until,
+            shared=self._shared,
+        )
 
     def _source(self, recipe: Recipe, name: str) -> Source:
         """The search of a recipe, run if it is not done; both have one dense network."""
@@ -157,8 +154,8 @@ class Seeded:
         return made
 
     def _uniform(self, share: float) -> Row:
-        file = self._folder("uniform", share).with_suffix(".json")
-        key = fingerprint(self._recipe.model_dump(mode="json"))
+        file = beside(self._folder("uniform", share), ".json")
+        key = fingerprint([self._recipe.model_dump(mode="json"), share])
         if not file.is_file() or read_json(file)["key"] != key:
             write_json(file, {"key": key, "row": self._train_uniform(share)})
         row: Row = read_json(file)["row"]
@@ -188,7 +185,7 @@ class Seeded:
             settings=settings,
             seed=self._recipe.seed,
         )
-        place = self._folder("uniform", share).with_suffix(".checkpoint")
+        place = beside(self._folder("uniform", share), ".checkpoint")
         train(job, Surroundings(console=Console(), checkpoints=place, resume=True))
         with torch.no_grad():
             accuracy = base.task.accuracy(model.eval(), "test")
@@ -220,13 +217,16 @@ class Seeded:
         )
 
 
-def _path(run: Run) -> Any:
-    from compressor.structure import Path as UnitsPath
+def beside(folder: Path, ending: str) -> Path:
+    """A file by the name of ``folder``, whose share has a point in it that is no suffix."""
+    return folder.with_name(folder.name + ending)
 
+
+def _path(run: Run) -> UnitsPath:
     return UnitsPath.from_json(read_json(run.path("train", "path.json")))
 
 
-def narrowed(recipe: Recipe, factor: float) -> Any:
+def narrowed(recipe: Recipe, factor: float) -> ModelSettings:
     """The model's settings with all widths multiplied: by ``width``, or in the list ``widths``."""
     arguments = dict(recipe.model.arguments)
     if "widths" in arguments:
@@ -235,119 +235,6 @@ def narrowed(recipe: Recipe, factor: float) -> Any:
     else:
         arguments["width"] = factor * float(arguments.get("width", 1.0))
     return recipe.model.model_copy(update={"arguments": arguments})
-
-
-def summary(rows: Sequence[Row]) -> list[Row]:
-    """Mean and standard error over the seeds, and of the gap that DessiLBI has over each rival."""
-    ours = {(r["share"], r["seed"]): r["accuracy"] for r in rows if r["row"] == "dessilbi"}
-    found = []
-    for share in SHARES:
-        for name in TITLES:
-            some = [r for r in rows if (r["row"], r["share"]) == (name, share)]
-            if not some:
-                continue
-            gaps = [
-                ours[share, r["seed"]] - r["accuracy"] for r in some if (share, r["seed"]) in ours
-            ]
-            found.append(
-                {
-                    "row": name,
-                    "share": share,
-                    "seeds": len(some),
-                    "accuracy": mean_and_error([r["accuracy"] for r in some]),
-                    "ahead": mean_and_error(gaps) if gaps and name != "dessilbi" else None,
-                    "macs_share": statistics.mean(r["macs_share"] for r in some),
-                }
-            )
-    return found
-
-
-def mean_and_error(values: Sequence[float]) -> tuple[float, float]:
-    """Mean, and standard error of it; 0 of a single value."""
-    error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
-    return statistics.mean(values), error
-
-
-def about(options: argparse.Namespace) -> Row:
-    """Where the table comes from."""
-    command = ["tools/sizes.py", "--recipe", options.recipe, "--seeds", str(options.seeds)]
-    for override in options.overrides:
-        command += ["--set", override]
-    return {
-        "recipe": options.recipe,
-        "command": " ".join(command),
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
-        "processors": os.cpu_count(),
-    }
-
-
-def write_table(table: Row, options: argparse.Namespace) -> None:
-    """The table as JSON and as a page."""
-    name = f"sizes-{options.recipe}"
-    write_json(options.docs / f"{name}.json", table)
-    write_text(options.docs / f"{name}.md", as_markdown(table))
-
-
-def as_markdown(table: Row) -> str:
-    """The table as a page."""
-    told = table["about"]
-    versions = ", ".join(f"{name} {number}" for name, number in told["versions"].items())
-    dense = {r["seed"]: r["dense_accuracy"] for r in table["networks"] if "dense_accuracy" in r}
-    lines = [
-        f"# Sizes of {told['recipe']}",
-        "",
-        f"`{told['command']}`, {told['date']}, {versions}, {told['processors']} processors.",
-        "",
-        "Accuracy on the test images, mean and standard error over the seeds; the same number of "
-        "epochs in every row. Ahead: DessiLBI's accuracy less the rival's of the same seed.",
-        "",
-    ]
-    if dense:
-        mean, error = mean_and_error(list(dense.values()))
-        lines += [f"The dense network: {mean:.2%} ± {error:.2%}.", ""]
-    lines += [
-        "| MACs | network | accuracy | ahead, points | MACs reached | seeds |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    for row in table["rows"]:
-        mean, error = row["accuracy"]
-        ahead = ""
-        if row["ahead"] is not None:
-            gap, spread = row["ahead"]
-            ahead = f"{100 * gap:+.2f} ± {100 * spread:.2f}"
-        lines.append(
-            f"| {row['share']:.1%} | {TITLES[row['row']]} | {mean:.2%} ± {error:.2%} | {ahead} | "
-            f"{row['macs_share']:.1%} | {row['seeds']} |"
-        )
-    if table["family"]:
-        lines += ["", *family_lines(table["family"])]
-    return "\n".join(lines) + "\n"
-
-
-def family_lines(family: Row) -> list[str]:
-    """What a whole family cost, and its curve."""
-    cost = family["cost"]
-    lines = [
-        f"A family of {len(family['members'])} from the first seed's search took "
-        f"{cost['macs_share']:.0%} of the training compute and {cost['seconds_share']:.0%} of the "
-        "time of as many searches, tuning included on both sides.",
-        "",
-        "| size | test | MACs | parameters | latency, ms | dominated by |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    for member in family["members"]:
-        lines.append(
-            f"| {member['share']:g} | {member['accuracy']['test']:.2%} | "
-            f"{member['macs_share']:.1%} | {member['params']:,} | {member['latency_ms']:.3g} | "
-            f"{', '.join(member['dominated'])} |"
-        )
-    return lines
-
-
-def say(text: str) -> None:
-    """A line on stderr."""
-    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

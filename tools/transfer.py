@@ -23,7 +23,7 @@ from transfer_pairs import PAIRS, Pair
 
 from compressor.bench.environment import environment
 from compressor.console import Console
-from compressor.files import read_json, write_json, write_text
+from compressor.files import fingerprint, read_json, write_json, write_text
 from compressor.time_limit import TimeOver, within
 from compressor.transfer.make import TransferPlan, make_transfer
 from compressor.transfer.origin import Origin
@@ -36,6 +36,17 @@ NUM_SEEDS, MAX_MINUTES = 3, 90.0
 MEASURED = "measured.json"
 
 Record = dict[str, Any]
+
+
+def versions() -> dict[str, str]:
+    """Of the packages that decide over figures."""
+    return {name: metadata.version(name).split("+")[0] for name in PACKAGES}
+
+
+def made_of(pair: Pair) -> Record:
+    """What the record of a pair depends on beside its seeds."""
+    recipe = pair.recipe(RUNS / pair.name)
+    return {"recipe": fingerprint(recipe.model_dump(mode="json")), "versions": versions()}
 
 
 def measured(pair: Pair, num_seeds: int) -> Record:
@@ -63,16 +74,16 @@ def _without_path(data: Record) -> Record:
 
 def outcome(pair: Pair, num_seeds: int, max_minutes: float) -> Record | None:
     """The kept record of as many seeds, or a new one; None where its minutes were over."""
-    kept = RUNS / pair.name / MEASURED
-    if kept.is_file() and len((record := read_json(kept))["seeds"]) >= num_seeds:
-        return dict(record)
+    record = kept_record(pair)
+    if record is not None and len(record["seeds"]) >= num_seeds:
+        return record
     try:
         record = within(max_minutes * 60, lambda: measured(pair, num_seeds))
     except TimeOver:
         told = f"{pair.name}: not done after {max_minutes:g} minutes; start the tool again."
         print(told, file=sys.stderr)
         return None
-    write_json(kept, record)
+    write_json(RUNS / pair.name / MEASURED, {**record, "made_of": made_of(pair)})
     return record
 
 
@@ -131,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     about: Record = {
         "command": " ".join([".venv/bin/python tools/transfer.py", *words]),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "versions": {name: metadata.version(name).split("+")[0] for name in PACKAGES},
+        "versions": versions(),
         "cpu": environment()["cpu"],
         "pairs": kept_pairs(),
     }
@@ -143,8 +154,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def kept_pairs() -> dict[str, Record]:
     """The records of all pairs that are whole, in their order."""
-    files = {name: RUNS / name / MEASURED for name in PAIRS}
-    return {name: read_json(path) for name, path in files.items() if path.is_file()}
+    records = {name: kept_record(pair) for name, pair in PAIRS.items()}
+    return {name: record for name, record in records.items() if record is not None}
+
+
+def kept_record(pair: Pair) -> Record | None:
+    """What was measured of a pair; None where that is nothing, or was of other recipes or versions.
+
+    The run that its structure comes from is not looked at: its stages know when they are stale.
+    """
+    path = RUNS / pair.name / MEASURED
+    if not path.is_file():
+        return None
+    record: Record = read_json(path)
+    return record if record.pop("made_of", None) == made_of(pair) else None
 
 
 if __name__ == "__main__":

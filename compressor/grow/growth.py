@@ -17,8 +17,11 @@ from compressor.train.job import Job
 from compressor.train.schedule import path_time
 from compressor.train.settings import TrainSettings
 
-Film = list[dict[str, Any]]
-"""One entry a round; see ``film.frame_of``."""
+Frame = dict[str, Any]
+"""One round; see ``film.frame_of``, ``film.outlook``, and what ``rounds`` adds of a growth."""
+
+Film = list[Frame]
+"""One frame a round."""
 
 
 @dataclass(frozen=True)

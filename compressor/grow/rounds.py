@@ -7,16 +7,16 @@ momentum, norm statistics and the path go on.
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import nn
 
 from compressor.files import read_json, write_json
-from compressor.grow.carry import brought
-from compressor.grow.film import frame_of, full_path, support_shares, under_way
-from compressor.grow.growth import Film, Growth, Stand
+from compressor.grow.carry import Carried, brought
+from compressor.grow.film import frame_of, full_path, outlook, support_shares, under_way
+from compressor.grow.growth import Film, Frame, Growth, Stand
 from compressor.grow.widen import Cutting, fresh
 from compressor.grow.widths import first_structure, next_structure, spent, stripped
 from compressor.sparsity.split_lbi import SplitLBI
@@ -38,7 +38,7 @@ class Grown:
         cutting: Its cut of the full network.
         path: Over the units of the full network; what was never there has not entered.
         history: Records of all epochs.
-        film: One entry a round; see ``film.frame_of``.
+        film: One frame a round.
     """
 
     model: nn.Module
@@ -48,13 +48,20 @@ class Grown:
     film: Film
 
 
-def grow(growth: Growth, around: Surroundings, folder: Path) -> Grown:
+def grow(
+    growth: Growth,
+    around: Surroundings,
+    folder: Path,
+    on_round: Callable[[Frame], None] = lambda _frame: None,
+) -> Grown:
     """Grow a network; what an earlier call that was stopped left in ``folder`` goes on.
 
     Args:
         growth: What grows.
         around: Where and how rounds are trained; checkpoints go into ``folder``.
         folder: For checkpoints and the film.
+        on_round: Called with the frame of each round once it is over and the network is widened; a
+            round that was stopped just then is told again.
 
     Raises:
         BudgetError: The network that growing starts from is above a ceiling.
@@ -62,26 +69,45 @@ def grow(growth: Growth, around: Surroundings, folder: Path) -> Grown:
         TrainError: A round cannot be trained.
     """
     stand = _stand(growth, folder)
-    limit = growth.job.settings.epochs
     while True:
-        last = min(limit, (stand.number + 1) * growth.settings.round_epochs)
-        place = folder / f"round-{stand.number}"
-        job = _job(growth, stand, last)
-        history = train(job, replace(around, checkpoints=place, resume=True))
-        sparsifier = job.sparsifier
-        assert isinstance(sparsifier, SplitLBI)
-        shares = support_shares(sparsifier.structure())
-        structure = next_structure(growth.limits, stand.cutting.structure, shares, growth.settings)
-        stand.film.append(frame_of(growth, stand, history, shares))
-        same = structure.widths() == stand.cutting.structure.widths()
-        stand.idle = stand.idle + 1 if same and not under_way(stand.film) else 0
-        path, steps = sparsifier.path(), [structure]
-        if last < limit and stand.idle >= growth.settings.patience:
-            steps = _strip(growth, stand, path)
-        if last == limit or not steps:
+        history, sparsifier = _round(growth, stand, around, folder)
+        path = sparsifier.path()
+        steps = _steps(growth, stand, path)
+        stand.film[-1] |= outlook(growth, stand.film[-1], steps[-1] if steps else None)
+        if not steps:
+            on_round(stand.film[-1])
             whole = full_path(growth, stand.cutting, path)
             return Grown(stand.model, stand.cutting, whole, history, stand.film)
-        _go_on(growth, stand, sparsifier, steps, folder)
+        carried = _widened(growth, stand, _carried(stand, sparsifier, folder), steps)
+        stand.cutting, stand.model = carried.cutting, carried.model
+        on_round(stand.film[-1])
+        _save(stand, carried, folder)
+
+
+def _round(
+    growth: Growth, stand: Stand, around: Surroundings, folder: Path
+) -> tuple[list[Record], SplitLBI]:
+    """Train the next round; its frame is then the last of the film."""
+    last = min(growth.job.settings.epochs, (stand.number + 1) * growth.settings.round_epochs)
+    job = _job(growth, stand, last)
+    place = folder / f"round-{stand.number}"
+    history = train(job, replace(around, checkpoints=place, resume=True))
+    sparsifier = job.sparsifier
+    assert isinstance(sparsifier, SplitLBI)
+    shares = support_shares(sparsifier.structure())
+    stand.film.append(frame_of(growth, stand, history, shares))
+    return history, sparsifier
+
+
+def _steps(growth: Growth, stand: Stand, path: UnitsPath) -> list[Structure]:
+    """The structures up to that of the next round, one after the other; none at the end."""
+    now, frame = stand.cutting.structure, stand.film[-1]
+    structure = next_structure(growth.limits, now, frame["entered"], growth.settings)
+    same = structure.widths() == now.widths()
+    stand.idle = stand.idle + 1 if same and not under_way(stand.film) else 0
+    if frame["epoch"] == growth.job.settings.epochs:
+        return []
+    return _strip(growth, stand, path) if stand.idle >= growth.settings.patience else [structure]
 
 
 def _strip(growth: Growth, stand: Stand, path: UnitsPath) -> list[Structure]:
@@ -120,22 +146,33 @@ def _job(growth: Growth, stand: Stand, last_epoch: int) -> Job:
     )
 
 
-def _go_on(
-    growth: Growth,
-    stand: Stand,
-    sparsifier: SplitLBI,
-    structures: Sequence[Structure],
-    folder: Path,
-) -> None:
-    """Bring the network and all that is known of it to the last structure; the next checkpoint."""
-    old_place = folder / f"round-{stand.number - 1}"
-    state = load_state(old_place)
+def _carried(stand: Stand, sparsifier: SplitLBI, folder: Path) -> Carried:
+    """What the round that is over has left."""
+    state = load_state(folder / f"round-{stand.number - 1}")
     assert state is not None, "a round ends with a checkpoint"
+    return Carried(stand.cutting, stand.model, state, sparsifier)
+
+
+def _widened(
+    growth: Growth, stand: Stand, carried: Carried, structures: Sequence[Structure]
+) -> Carried:
+    """What is carried, brought to the last structure.
+
+    A growth leaves in the frame by how much the outputs changed, relative to the largest.
+    """
     for structure in structures:
-        if structure.widths() != stand.cutting.structure.widths():
-            after = growth.cutting(structure)
-            state, sparsifier = brought(growth, stand, after, state, sparsifier)
-    save_state(folder / f"round-{stand.number}", state)
+        if structure.widths() == carried.cutting.structure.widths():
+            continue
+        carried, change = brought(growth, carried, growth.cutting(structure), stand.number)
+        if change is not None:
+            stand.film[-1]["change_of_outputs"] = change.in_float64
+            stand.film[-1]["change_of_outputs_fp32"] = change.in_float32
+    return carried
+
+
+def _save(stand: Stand, carried: Carried, folder: Path) -> None:
+    """Write where growing stands, and the checkpoint that the next round begins with."""
+    save_state(folder / f"round-{stand.number}", dict(carried.state))
     # From here on the next round counts; a stop before it repeats the widening.
     saved = {
         "film": stand.film,
@@ -144,4 +181,4 @@ def _go_on(
         "structure": stand.cutting.structure.to_json(),
     }
     write_json(folder / FILM_FILE, saved)
-    shutil.rmtree(old_place, ignore_errors=True)
+    shutil.rmtree(folder / f"round-{stand.number - 1}", ignore_errors=True)

@@ -1,10 +1,14 @@
 """What a recipe says of growing."""
 
+import json
 from typing import Literal
 
 from pydantic import Field
 
 from compressor.settings import Settings
+from compressor.sparsity.catalog import SparsitySettings
+from compressor.tasks.model import ModelSettings
+from compressor.train.settings import SearchSettings
 
 NewUnits = Literal["split", "fresh"]
 """What new units begin as; both keep the function."""
@@ -41,3 +45,55 @@ class GrowSettings(Settings):
     ceiling_latency: float | None = Field(default=None, gt=0, le=1)
     """Share of the full network's time on the target that is not passed; measured before each
     growth."""
+
+
+def grow_faults(
+    grow: GrowSettings, sparsity: SparsitySettings, train: SearchSettings, model: ModelSettings
+) -> list[str]:
+    """What stands against growing, a line each.
+
+    Args:
+        grow: When and how the network is widened.
+        sparsity: The method of the search.
+        train: The training of all rounds together.
+        model: The widest network.
+    """
+    return [*_of_the_path(sparsity), *_of_the_clock(grow, train), *_of_the_weights(model)]
+
+
+def _of_the_path(sparsity: SparsitySettings) -> list[str]:
+    level = getattr(sparsity, "level", "unit")
+    if sparsity.method == "dessilbi" and level == "unit":
+        return []
+    return [
+        f"grow: the path of units says what is too narrow, and sparsity is {sparsity.method} at "
+        f'level {level}. Write sparsity.method = "dessilbi" at level "unit", or leave [grow] out.'
+    ]
+
+
+def _of_the_clock(grow: GrowSettings, train: SearchSettings) -> list[str]:
+    # Every round is a training to an end of its own, at which a falling rate were zero; and the
+    # clock of the path is set by the rounds being alike.
+    alike = {"schedule": "constant", "warmup_epochs": 0.0}
+    faults = [
+        f"train.{key} = {json.dumps(found)}: a network grows in rounds of the same rate. Write "
+        f"train.{key} = {json.dumps(needed)}, or leave [grow] out."
+        for key, needed in alike.items()
+        if (found := getattr(train, key)) != needed
+    ]
+    if train.epochs <= grow.round_epochs:
+        faults.append(
+            f"grow.round_epochs = {grow.round_epochs}: the network is widened between rounds, and "
+            f"with train.epochs = {train.epochs} there is only one. Lower it, or raise "
+            "train.epochs."
+        )
+    return faults
+
+
+def _of_the_weights(model: ModelSettings) -> list[str]:
+    if model.weights is None:
+        return []
+    return [
+        f"model.weights = {json.dumps(model.weights)}: growing starts from a few units with fresh "
+        "weights and would keep little of it. Leave model.weights out, or [grow]."
+    ]

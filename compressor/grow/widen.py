@@ -9,7 +9,6 @@ The function is kept in Net2Net too (Chen et al., arXiv 1511.05641), there by co
 growing networks of Fu et al., arXiv 1905.09449, keep the leading block and draw the rest anew.
 """
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,10 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from compressor.couplings.coupling import Coupling, Couplings, named_tensors
-from compressor.strip.apply import apply
+from compressor.strip.as_drawn import apply_as_drawn
 from compressor.strip.plan import StripPlan, make_plan
 from compressor.strip.shrunk import shrunk
 from compressor.structure import NEVER, Structure
+
+SQUARES = ("exp_avg_sq", "max_exp_avg_sq")
+"""What AdamW keeps of squared gradients, by which it divides."""
 
 Both = tuple[Tensor, Tensor]
 """Places of the same things, int64: among the old ones, and among the new ones."""
@@ -48,20 +50,9 @@ class Cutting:
         return cls(structure, plan, shrunk(couplings, structure, plan))
 
 
-@torch.no_grad()
 def fresh(full: nn.Module, cutting: Cutting) -> nn.Module:
-    """The network of one cut with the weights of ``full``, as large as if drawn for its width.
-
-    Initialisations draw weights in inverse proportion to the root of the inputs of a filter, and a
-    cut network has fewer of them.
-    """
-    model = apply(cutting.plan, full)
-    before, after = dict(full.named_parameters()), dict(model.named_parameters())
-    for name, weight in after.items():
-        if weight.dim() > 1:
-            inputs_before, inputs_after = (p[name][0].numel() for p in (before, after))
-            weight.mul_(math.sqrt(inputs_before / inputs_after))
-    return model
+    """The network of one cut with the weights of ``full``, as large as if drawn for its width."""
+    return apply_as_drawn(cutting.plan, full)
 
 
 @torch.no_grad()
@@ -199,6 +190,10 @@ def widened_moments(
 ) -> dict[str, Any]:
     """State of an optimiser for the wider network; new entries have no momentum yet.
 
+    The mean square of their gradients is taken for the mean over the old entries of the parameter.
+    AdamW counts steps for a whole parameter, so that beside a long past a square that began at
+    zero would be taken for a tiny gradient, and the first updates were several times the rate.
+
     Args:
         state: ``state_dict`` of the optimiser.
         names: Of its parameters, in the order of their numbers in ``state``.
@@ -212,7 +207,8 @@ def widened_moments(
         wider[number] = {}
         for key, value in entries.items():
             if isinstance(value, Tensor) and value.shape == olds[name].shape:
-                new = torch.zeros(news[name].shape, dtype=value.dtype)
+                begins = float(value.mean()) if key in SQUARES else 0.0
+                new = torch.full(news[name].shape, begins, dtype=value.dtype)
                 between.put_(name, new, value.cpu())
                 value = new
             wider[number][key] = value

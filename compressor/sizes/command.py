@@ -105,7 +105,8 @@ class FamilyCommand(click.Command):
 
     def invoke(self, ctx: click.Context) -> None:
         """Make the sizes that the options ask for."""
-        from compressor.sizes.family import FamilyPlan, as_text, make_family
+        from compressor.sizes.curve import as_text
+        from compressor.sizes.family import FamilyPlan, make_family
         from compressor.sizes.slices import Source
 
         options = ctx.params

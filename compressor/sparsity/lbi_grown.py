@@ -8,11 +8,37 @@ import torch
 from torch import Tensor
 
 from compressor.sparsity.lbi_parts import Part
+from compressor.sparsity.split_lbi import SplitLBI
 from compressor.structure import NEVER
 
 Sources = Callable[[str], tuple[Tensor, tuple[int, ...]]]
 """By name of a parameter: for each entry of the new network's the number of its entry (flat) in the
 old one, or ``NEVER``; and the shape of the old one."""
+
+
+def grown_state(
+    old: SplitLBI,
+    new: SplitLBI,
+    sources: Sources,
+    units: Mapping[str, tuple[Tensor, Tensor]],
+) -> dict[str, Any]:
+    """The state of ``old``, of a narrower network, for ``new``, attached to a wider one.
+
+    Args:
+        old: At level ``unit``.
+        new: At level ``unit`` too.
+        sources: Where the entries of the wider network's parameters were in the narrower one.
+        units: By coupling: places of the units that both have, in the old and in the new one.
+    """
+    before, after = old.state_dict(), new.state_dict()
+    olds, news = old.parts(), new.parts()
+    twins = {
+        name: grown_twin(
+            state, before["twins"][name], (olds[name], news[name]), sources, units[name]
+        )
+        for name, state in after["twins"].items()
+    }
+    return {**before, "twins": twins}
 
 
 def grown_twin(

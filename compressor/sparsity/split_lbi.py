@@ -25,7 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from compressor.couplings.coupling import Coupling, Couplings, named_tensors, unit_norms
+from compressor.couplings.coupling import Couplings, named_tensors
 from compressor.errors import TrainError
 from compressor.sparsity.base import Horizon
 from compressor.sparsity.candidates import GRANULARITIES, kept_norms, whole_weights
@@ -34,7 +34,6 @@ from compressor.sparsity.lbi_choice import (
     keep_share,
     or_best,
     ordered_scores,
-    relative_product,
 )
 from compressor.sparsity.lbi_forecast import (
     calibrated_nu,
@@ -45,8 +44,7 @@ from compressor.sparsity.lbi_forecast import (
     mean_speed,
     support_notices,
 )
-from compressor.sparsity.lbi_groups import GroupTwins
-from compressor.sparsity.lbi_grown import Sources, grown_twin
+from compressor.sparsity.lbi_parts import Part
 from compressor.sparsity.lbi_settings import SplitLBISettings
 from compressor.sparsity.lbi_twins import (
     Fresh,
@@ -55,10 +53,11 @@ from compressor.sparsity.lbi_twins import (
     layer_parts,
     unit_parts,
 )
+from compressor.sparsity.lbi_units import unit_path
 from compressor.sparsity.masks import two_of_four
 from compressor.sparsity.saved import check_method
 from compressor.sparsity.twin import Twins
-from compressor.structure import Path, Structure, UnitPath
+from compressor.structure import Path, Structure
 
 __all__ = ["SplitLBI", "SplitLBISettings"]
 
@@ -200,24 +199,10 @@ class SplitLBI:
         if self._settings.level != "unit":
             norms = kept_norms(self._couplings, self._tensors, self.structure())
             return Path.of_scores("dessilbi", norms)
-        return Path("dessilbi", {c.name: self._unit_path(c) for c in self._couplings.free})
-
-    def _unit_path(self, coupling: Coupling) -> UnitPath:
-        twins = self._twins[coupling.name]
-        assert isinstance(twins, GroupTwins), "units are groups"
-        factors = {
-            "dual": twins.dual_norms(coupling.name),
-            "filter": unit_norms(self._tensors, coupling.of_kind("filter")),
+        couplings = {
+            c.name: unit_path(c, self._twins[c.name], self._tensors) for c in self._couplings.free
         }
-        if scales := coupling.of_kind("scale"):
-            factors["scale"] = unit_norms(self._tensors, scales)
-        steps, times = twins.entries(coupling.name)
-        return UnitPath(
-            entry_step=steps.to("cpu", copy=True),
-            entry_time=times.to("cpu", copy=True),
-            score=relative_product(factors.values()),
-            factors={name: factor.detach().cpu().double() for name, factor in factors.items()},
-        )
+        return Path("dessilbi", couplings)
 
     def metrics(self) -> dict[str, float]:
         """Path time, share in the support, ||W - Gamma|| / ||W|| and ||W - Gamma||^2 / (2 nu).
@@ -277,28 +262,9 @@ class SplitLBI:
             "twins": {name: twins.state_dict(name) for name, twins in self._twins.items()},
         }
 
-    def grown_state(
-        self, old: "SplitLBI", sources: Sources, units: Mapping[str, tuple[Tensor, Tensor]]
-    ) -> dict[str, Any]:
-        """The state of ``old``, of a narrower network, for this one, attached to a wider one.
-
-        Args:
-            old: At level ``unit``, as this one.
-            sources: Where the entries of this network's parameters were in the narrower one.
-            units: By coupling: places of the units that both have, in the old and in this one.
-        """
-        before, after = old.state_dict(), self.state_dict()
-        twins = {
-            name: grown_twin(
-                state,
-                before["twins"][name],
-                (old._twins[name].parts(name), self._twins[name].parts(name)),
-                sources,
-                units[name],
-            )
-            for name, state in after["twins"].items()
-        }
-        return {**before, "twins": twins}
+    def parts(self) -> dict[str, Sequence[Part]]:
+        """By coupling or parameter: where the groups of its twin lie."""
+        return {name: twins.parts(name) for name, twins in self._twins.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from ``state_dict``'s result, of which nothing is shared.

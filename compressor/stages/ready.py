@@ -15,6 +15,11 @@ def _target(recipe: Recipe) -> None:
         check_measurable(recipe.target)
 
 
+def _ceiling(recipe: Recipe) -> None:
+    if recipe.grow is not None and recipe.grow.ceiling_latency is not None:
+        check_measurable(recipe.target)
+
+
 def _measuring(recipe: Recipe) -> None:
     _installed({find_profile(name).measured_by for name in recipe.precision.profiles})
 
@@ -34,6 +39,8 @@ def _plans(recipe: Recipe) -> None:
 
 
 NEEDS: Mapping[str, tuple[Callable[[Recipe], None], ...]] = {
+    "inspect": (_ceiling,),
+    "train": (_ceiling,),
     "strip": (_target,),
     "export": (_measuring,),
     "verify": (_measuring,),
@@ -52,7 +59,8 @@ def check_here(recipe: Recipe, stages: Container[str] = tuple(NEEDS)) -> None:
         stages: Those that are still to be done here.
 
     Raises:
-        BudgetError: Its budget is one of time, and its target cannot be measured here.
+        BudgetError: Its budget or its ceiling is one of time, and its target cannot be measured
+            here.
         MissingExtra: An engine that times the networks, or measures a file in another precision,
             is not installed; or the engine of its plans is not, or a library behind that.
         ModelError: Its plans need a GPU that is not there, or a setting that their engine has not.

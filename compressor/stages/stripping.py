@@ -12,6 +12,7 @@ from compressor.count import count, layer_macs
 from compressor.errors import BudgetError, RunError
 from compressor.export.onnx import export_onnx
 from compressor.files import read_json, write_json
+from compressor.stages.growing import check_grows
 from compressor.stages.in_time import Measuring, Problem, say_in_time, solve_in_time
 from compressor.stages.ticket import tuned_from
 from compressor.stages.weight_level import num_nonzero, num_outside, partial_masks, slim_masks
@@ -39,12 +40,10 @@ def inspect(context: Context, folder: Path) -> None:
     """Couplings and size of the dense network, and its export, before anything is trained."""
     couplings, model = context.couplings, context.fresh_model()
     context.check_output(model)
-    if context.recipe.tune.epochs and (patterns := context.recipe.tune.features):
-        # A wrong pattern is found here, and not after the search.
-        Features(model, model, patterns, context.example)
     if not couplings.free:
         reasons = "; ".join(f"{frozen.name}: {frozen.reason}" for frozen in couplings.frozen)
         raise RunError(f"No unit of {context.recipe.model.factory} can be removed: {reasons}.")
+    _check_later_stages(context, model)
     shape, trial = context.data.image_shape, folder / "preflight.onnx"
     how = export_onnx(model, shape, trial, context.recipe.export)
     trial.unlink()
@@ -69,6 +68,17 @@ def inspect(context: Context, folder: Path) -> None:
         f"inspect: {couplings.num_units} units in {len(couplings.free)} couplings can be removed, "
         f"{len(couplings.frozen)} couplings are kept whole"
     )
+
+
+def _check_later_stages(context: Context, model: nn.Module) -> None:
+    """Find out here, and not after a search, what the network does not allow."""
+    recipe, couplings = context.recipe, context.couplings
+    if recipe.tune.features:
+        # In the form in which it will be cut: a captured graph has no modules to watch.
+        uncut = apply(make_plan(model, couplings, couplings.everything()), model)
+        Features(uncut, model, recipe.tune.features, context.example)
+    if recipe.grow is not None:
+        check_grows(context, recipe.grow)
 
 
 def strip(context: Context, folder: Path) -> None:

@@ -14,6 +14,7 @@ from compressor.recipe import shipped
 from compressor.run import CHECKPOINT
 from compressor.stages.weight_level import zero_outside_
 from compressor.strip.apply import apply
+from compressor.strip.as_drawn import apply_as_drawn
 from compressor.strip.certificate import weights_sha256
 from compressor.strip.plan import StripPlan
 from compressor.structure import Structure
@@ -76,7 +77,8 @@ def tuned_from(
     if context.recipe.ticket.weights == KEEP:
         return slim
     network, origin = _others(context)
-    start = apply(plan, network)
+    cut = apply_as_drawn if context.recipe.ticket.weights == FRESH else apply
+    start = cut(plan, network)
     if masks is not None:
         zero_outside_(start, masks)
     weights = context.recipe.ticket.weights

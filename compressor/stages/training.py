@@ -1,10 +1,10 @@
 """Stages that train: the dense reference, the search, the tuning of the slim network."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from torch import Tensor, nn
+from torch import nn
 
 from compressor.context import Context
 from compressor.count import layer_macs
@@ -26,8 +26,8 @@ from compressor.train.distill import Distillation, Stages
 from compressor.train.features import Features
 from compressor.train.loop import Job, Record, steps_per_epoch, train
 from compressor.train.mask_file import MASKS_FILE, save_masks
+from compressor.train.masking import some_inputs
 from compressor.train.norms import reestimate_norms
-from compressor.train.order import batch_places, epoch_order, generator_for
 from compressor.train.schedule import path_time
 from compressor.train.settings import TrainSettings
 from compressor.train.stopping import StopRule
@@ -87,7 +87,8 @@ def _stop_rule(context: Context, cost: Cost) -> StopRule | None:
     settings = context.recipe.stop
     if settings is None:
         return None
-    return stop_rule(settings, context.recipe.strip, cost, context.couplings)
+    num_classes = context.data.num_classes
+    return stop_rule(settings, context.recipe.strip, cost, context.couplings, num_classes)
 
 
 def _write_masks(
@@ -116,8 +117,8 @@ def tune(context: Context, folder: Path) -> None:
     if masks is not None:
         zero_outside_(model, masks)
     task = context.task_of(settings)
-    inputs = _some_inputs(task, settings.norm_batches, settings.batch_size, context.recipe.seed)
-    reestimate_norms(model, inputs)
+    size, num_batches = settings.batch_size, settings.norm_batches
+    reestimate_norms(model, some_inputs(task, size, context.recipe.seed, num_batches))
     objective = _taught(context, task, model)
     job = _job(context, "tune", model, settings, objective)
     if masks is not None:
@@ -224,11 +225,3 @@ def _images(history: list[Record], settings: TrainSettings) -> dict[str, int]:
     """Images trained on, and those that went through a teacher: none, unless a stage has one."""
     steps = history[-1]["step"] if history else 0
     return {"images": steps * settings.batch_size, "teacher_images": 0}
-
-
-def _some_inputs(task: Task, num_batches: int, batch_size: int, seed: int) -> Iterator[Tensor]:
-    """Training images in the order of an epoch before the first."""
-    order = epoch_order(task.num_train, seed, epoch=-1)
-    for batch in range(min(num_batches, len(order) // batch_size)):
-        places = batch_places(order, batch, batch_size)
-        yield task.batch(places, generator_for(seed, "norms", batch)).inputs

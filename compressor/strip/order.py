@@ -21,7 +21,7 @@ from compressor.structure import NEVER, Path, UnitPath
 Order = Literal["score", "entry", "dual", "filter", "scale", "random"]
 """What ranks the units of one coupling."""
 
-Widths = Literal["cut", "score", "half", "entries", "uniform", "per-mac"]
+Widths = Literal["cut", "raw", "score", "half", "entries", "entries-per-mac", "uniform", "per-mac"]
 """What decides how much of each coupling stays."""
 
 FACTORS = ("dual", "filter", "scale")
@@ -36,11 +36,13 @@ class Ranked:
         values: What the order makes of its units, float64, shape ``(units,)``; larger is first.
         path: Its part of the path.
         unit_macs: MACs that one unit has, over the mean of all couplings.
+        last_time: When the last unit of any coupling entered.
     """
 
     values: Tensor
     path: UnitPath
     unit_macs: float
+    last_time: float
 
 
 def worths(
@@ -57,9 +59,12 @@ def worths(
     Raises:
         StructureError: The path has not what the rules need.
     """
+    if widths in BY_ENTRIES:
+        _check_entries(path, f'strip.widths is "{widths}"', "cut")
     mean = sum(unit_macs.values()) / max(1, len(unit_macs))
+    last = _last_time(path)
     ranked = {
-        name: Ranked(order_values(path, name, order), units, unit_macs[name] / mean)
+        name: Ranked(order_values(path, name, order), units, unit_macs[name] / mean, last)
         for name, units in path.couplings.items()
     }
     profile = PROFILES[widths]
@@ -68,6 +73,8 @@ def worths(
 
 def order_values(path: Path, name: str, order: Order) -> Tensor:
     """What ranks the units of one coupling, float64; larger is kept first.
+
+    A coupling without the factor that the order names, where others have it, goes by its score.
 
     Raises:
         StructureError: No unit of the path has entered, or it was walked by a method whose score
@@ -80,7 +87,7 @@ def order_values(path: Path, name: str, order: Order) -> Tensor:
         generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
         return torch.rand(units.score.shape, generator=generator, dtype=torch.float64)
     if order == "entry":
-        _check_entries(path)
+        _check_entries(path, 'strip.order is "entry"', "score")
         return entry_values(units, path.last_entry)
     if order in units.factors:
         return units.factors[order].double()
@@ -93,23 +100,35 @@ def order_values(path: Path, name: str, order: Order) -> Tensor:
     )
 
 
-def _check_entries(path: Path) -> None:
+def _check_entries(path: Path, asked: str, other: str) -> None:
     if path.last_entry == NEVER:
         raise StructureError(
-            f'strip.order is "entry", and no unit entered on the path of {path.method}. '
-            'Take "score", or search with dessilbi for longer.'
+            f"{asked}, and no unit entered on the path of {path.method}. "
+            f'Take "{other}", or search with dessilbi for longer.'
         )
 
 
-def entry_values(units: UnitPath, last: int) -> Tensor:
-    """Share of the path that was left when a unit entered; what never did is below zero, by score.
+def _last_time(path: Path) -> float:
+    """When the last unit entered; 0 where none has."""
+    times = [units.entry_time[units.entry_time.isfinite()] for units in path.couplings.values()]
+    return max((float(some.max()) for some in times if len(some)), default=0.0)
 
+
+def entry_values(units: UnitPath, last: int) -> Tensor:
+    """One, and the share of the path that was left when a unit entered; what never did by score.
+
+    That is between zero and one, in every coupling alike, whether all of its units entered or none.
     Units that entered at the same step are told apart by score, less than a step is worth.
     """
-    rank = 1 - _falling_ranks(units.score) / max(1, len(units))
+    rank = _score_places(units)
     entered = units.entry_step != NEVER
     left = (last - units.entry_step.double() + rank) / max(1, last)
-    return torch.where(entered, left, rank - 1)
+    return torch.where(entered, 1 + left, rank)
+
+
+def _score_places(units: UnitPath) -> Tensor:
+    """Place of each unit by score, from 1 for the best down in equal steps, above 0; float64."""
+    return 1 - _falling_ranks(units.score) / max(1, len(units))
 
 
 def _falling_ranks(values: Tensor) -> Tensor:
@@ -128,11 +147,9 @@ def _spread(profile: Tensor, values: Tensor) -> Tensor:
 
 
 def relative(values: Tensor) -> Tensor:
-    """Values over their mean; zeros stay zero, and what is below zero counts from its least."""
-    lowest = float(values.min()) if len(values) else 0.0
-    raised = values - lowest if lowest < 0 else values
-    mean = float(raised.mean()) if len(values) else 0.0
-    return raised / mean if mean > 0 else raised
+    """Values, none below zero, over their mean; zeros stay zero."""
+    mean = float(values.mean()) if len(values) else 0.0
+    return values / mean if mean > 0 else values
 
 
 def even(number: int) -> Tensor:
@@ -142,6 +159,10 @@ def even(number: int) -> Tensor:
 
 def _of_order(coupling: Ranked) -> Tensor:
     return relative(coupling.values)
+
+
+def _raw(coupling: Ranked) -> Tensor:
+    return coupling.values
 
 
 def _of_score(coupling: Ranked) -> Tensor:
@@ -155,8 +176,14 @@ def _half(coupling: Ranked) -> Tensor:
 
 
 def _entries(coupling: Ranked) -> Tensor:
-    entered = coupling.path.entry_time
-    return torch.where(entered.isfinite(), (1 + entered).reciprocal(), 0.0)
+    times = coupling.path.entry_time
+    # As if what never entered did so after the end, so that it is not all the same.
+    after = _score_places(coupling.path) / (2 + coupling.last_time)
+    return torch.where(times.isfinite(), (1 + times).reciprocal(), after)
+
+
+def _entries_per_mac(coupling: Ranked) -> Tensor:
+    return _entries(coupling) / math.sqrt(coupling.unit_macs)
 
 
 def _uniform(coupling: Ranked) -> Tensor:
@@ -169,10 +196,15 @@ def _per_mac(coupling: Ranked) -> Tensor:
 
 PROFILES: Mapping[Widths, Callable[[Ranked], Tensor]] = {
     "cut": _of_order,
+    "raw": _raw,
     "score": _of_score,
     "half": _half,
     "entries": _entries,
+    "entries-per-mac": _entries_per_mac,
     "uniform": _uniform,
     "per-mac": _per_mac,
 }
 """What the units of a coupling are worth by their places, before the order says which is where."""
+
+BY_ENTRIES: tuple[Widths, ...] = ("entries", "entries-per-mac")
+"""Rules that need units to have entered."""

@@ -39,12 +39,15 @@ class StripSettings(Settings):
     ``auto``: what suits the target. A coupling with fewer channels goes in steps of four."""
     order: Order = "score"
     """What ranks the units of one coupling: the method's ``score``; the time of ``entry``; one
-    factor of the score, ``dual`` norm, ``filter`` norm or norm ``scale``; or chance, a control."""
+    factor of the score, ``dual`` norm, ``filter`` norm or norm ``scale``; or chance, a control. A
+    coupling that has not the factor, such as one without norms, goes by its score."""
     widths: Widths = "cut"
     """How much each coupling keeps. ``cut``: one cut through the values of the order, each over
-    its coupling's mean; ``score``: the same through the scores, whatever the order; ``entries``:
-    one cut through the times of entry; ``uniform``: the same share of every coupling; ``half``: the
-    geometric mean of score and uniform; ``per-mac``: scores over the root of a unit's MACs."""
+    its coupling's mean; ``raw``: the same without that division; ``score``: one cut through the
+    scores over their means, whatever the order; ``entries``: one through the times of entry;
+    ``uniform``: the same share of every coupling; ``half``: the geometric mean of score and
+    uniform; ``per-mac``, ``entries-per-mac``: scores, times of entry over the root of the MACs of
+    a unit."""
     depth: Depth = "keep"
     """With ``remove`` a coupling that lies whole inside a removable residual branch may lose all of
     its units. The branch then goes as a block, its last norm or layer with it: the masked network

@@ -10,10 +10,10 @@ from compressor.context import Context
 from compressor.data.catalog import data_root
 from compressor.errors import RunError
 from compressor.files import read_json
+from compressor.opened import OpenedRun, open_run
 from compressor.package.write import packed_model
-from compressor.recipe import Recipe, check_recipe, shipped
-from compressor.run import MANIFEST, Run
-from compressor.sizes.slices import recorded_folders
+from compressor.recipe import shipped
+from compressor.run import Run
 from compressor.stages.weight_level import zero_outside_
 from compressor.strip.apply import apply
 from compressor.strip.certificate import weights_sha256
@@ -38,13 +38,21 @@ def make_ticket(folder: Path, out: Path, console: Console) -> Ticket:
     tuned.
 
     Raises:
-        RunError: There is no run, it is not stripped, or what it left is not what it wrote.
+        RunError: There is no run, it has grown, it is not stripped, or what it left is not what it
+            wrote.
         ModelError: The network cannot be built from what the ticket holds.
     """
-    run = _opened(folder)
+    opened = open_run(folder)
+    run = opened.run
+    if opened.recipe.grow is not None:
+        raise RunError(
+            f"{folder} has grown: it began with other widths, and took up units on the way, so "
+            "there are no initial weights of this structure. Make the ticket of a run without "
+            "[grow]."
+        )
+    _check_done(run)
     with run.locked():
-        recipe = check_recipe(read_json(folder / "settings.json"), str(folder / "settings.json"))
-        context = _context(run, recipe, console)
+        context = _context(opened, console)
         plan = StripPlan.from_json(read_json(run.path("strip", "plan.json")))
         masks = context.masks("strip")
         searched = apply(plan, context.searched_model())
@@ -57,11 +65,13 @@ def make_ticket(folder: Path, out: Path, console: Console) -> Ticket:
     return read_ticket(out)
 
 
-def _opened(folder: Path) -> Run:
-    if not (folder / MANIFEST).is_file():
-        raise RunError(f"{folder} is not a run directory. Name one that `compressor run` made.")
-    run = Run(folder)
-    done = run.seconds()
+def _check_done(run: Run) -> None:
+    """Refuse a run that is not stripped, or not as it was written.
+
+    Raises:
+        RunError: It is one of the two.
+    """
+    folder, done = run.folder, run.seconds()
     for stage in STAGES:
         if stage not in done:
             raise RunError(
@@ -73,17 +83,16 @@ def _opened(folder: Path) -> Run:
                 f"{folder / changed[0]} is not as {stage} wrote it. "
                 f"Run {stage} again with --out {folder}."
             )
-    return run
 
 
-def _context(run: Run, recipe: Recipe, console: Console) -> Context:
+def _context(opened: OpenedRun, console: Console) -> Context:
     return Context(
-        recipe=recipe,
-        run=run,
+        recipe=opened.recipe,
+        run=opened.run,
         console=console,
         device="cpu",
         data_root=data_root(),
-        model_folders=recorded_folders(run),
+        model_folders=opened.model_folders,
         resume=False,
         is_main=True,
     )

@@ -41,7 +41,11 @@ def masked(model: nn.Module, couplings: Couplings, structure: Structure) -> Iter
 
 
 def some_inputs(
-    task: Task, batch_size: int, seed: int, num_batches: int, place: Callable[[Tensor], Tensor]
+    task: Task,
+    batch_size: int,
+    seed: int,
+    num_batches: int,
+    place: Callable[[Tensor], Tensor] = lambda images: images,
 ) -> Iterator[Tensor]:
     """Training images in the order of an epoch before the first, put where ``place`` puts them."""
     order = epoch_order(task.num_train, seed, epoch=-1)

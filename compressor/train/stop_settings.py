@@ -29,8 +29,9 @@ class StopSettings(Settings):
 
     rule: Rule
     """What ends the search, looked at after each epoch. ``accuracy``: the network restricted to the
-    units in the support is as good as the whole one, to ``delta``; ``stable``: the support has
-    moved and hardly does any more; ``share``: so many units are in; ``budget``: the units that are
+    units in the support is as good as the whole one, to ``delta``, and that is twice as good as
+    guessing (of two classes: right three times in four); ``stable``: the support has moved and
+    hardly does any more; ``share``: so many units are in; ``budget``: the units that are
     in fill the budget of ``strip``, one in time taken for that share of the MACs."""
     delta: float = Field(default=0.01, ge=0, lt=1)
     """Validation accuracy that the masked network may be behind, as a share of the images."""

@@ -72,21 +72,33 @@ def lasts(holds: Sequence[bool], patience: int) -> bool:
     return len(holds) >= patience and all(holds[-patience:])
 
 
+def learned(num_classes: int) -> float:
+    """Accuracy in (0, 1) from which on a network has learned something.
+
+    Twice that of guessing; of two classes half way from guessing to all right.
+    """
+    chance = 1 / num_classes
+    return min(2 * chance, (1 + chance) / 2)
+
+
 @dataclass(frozen=True)
 class AccuracyRule:
-    """The masked network is as good as the whole one.
+    """The whole network has learned something, and the masked one is as good.
 
     Attributes:
         delta: What it may be behind, as a share of the validation images.
         patience: Epochs in a row.
         norm_batches: Over which norm statistics of the masked network are estimated; 0 keeps them.
         may_go: Couplings that may lose all units, since their branch then goes.
+        least: Accuracy of the whole network below which nothing ends: two networks that both guess
+            are equally good.
     """
 
     delta: float
     patience: int
     norm_batches: int = 0
     may_go: frozenset[str] = frozenset()
+    least: float = 0.0
 
     def figures(self, look: Look) -> Figures:
         """Nothing while a coupling that must stay has no unit: there is no such network."""
@@ -108,7 +120,8 @@ class AccuracyRule:
     def _holds(self, record: Mapping[str, Any]) -> bool:
         masked: float = record.get("masked_accuracy", -1.0)
         whole: float = record["validation_accuracy"]
-        return masked >= 0 and whole - masked <= self.delta + ROUNDING
+        knows = whole >= self.least - ROUNDING
+        return knows and masked >= 0 and whole - masked <= self.delta + ROUNDING
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ class TicketSettings(Settings):
     """``keep``: those that the search found; ``rewind``: those that it started from;
     ``rewind-to-epoch-K``, as in ``rewind-to-epoch-3``: those after an epoch of it, as the network
     stood then, with what the method had at zero at zero; ``fresh``: another draw, of a seed that
-    follows from the recipe's, without the weights of ``model.weights``."""
+    follows from the recipe's, as large as if drawn for the slim widths, without the weights of
+    ``model.weights``."""
 
     @field_validator("weights")
     @classmethod
@@ -41,25 +42,33 @@ class TicketSettings(Settings):
         return int(found[1]) if found else None
 
 
-def ticket_faults(ticket: TicketSettings, epochs: int, *, grows: bool) -> list[str]:
-    """What stands against going back to an epoch of the search, a line each.
+def ticket_faults(
+    ticket: TicketSettings, epochs: int, tune_epochs: int, *, grows: bool
+) -> list[str]:
+    """What stands against tuning from other weights than were found, a line each.
 
     Args:
         ticket: The section of the recipe.
         epochs: Of the search.
+        tune_epochs: Of tuning.
         grows: Whether the network grows in place of a search at full width.
     """
-    if ticket.epoch is None:
+    if ticket.weights == KEEP:
         return []
     found, faults = f'ticket.weights = "{ticket.weights}"', []
-    if ticket.epoch > epochs:
+    if not tune_epochs:
+        faults += [
+            f"{found}: with tune.epochs = 0 these weights would never be trained. Give tune.epochs "
+            '(--tune of a slice), or write "keep".'
+        ]
+    if ticket.epoch is not None and ticket.epoch > epochs:
         faults += [
             f"{found}: the search has no such epoch, train.epochs is {epochs}. Name one of them, "
             "or raise train.epochs."
         ]
-    if grows:
+    if grows and ticket.weights != FRESH:
         faults += [
-            f"{found}: a network that grows is of other widths after its epochs. Write "
-            '"rewind", or leave [grow] out.'
+            f"{found}: a network that grows begins with other widths, and takes up units on the "
+            'way, so there is nothing to go back to. Write "keep" or "fresh", or leave [grow] out.'
         ]
     return faults

@@ -23,7 +23,8 @@ class TransferCommand(click.Command):
         to = () if options["to"] is None else (f"data.source={options['to']}",)
         recipe = load_recipe(path, (*options["overrides"], *to))
         plan = TransferPlan(
-            out=options["out"] or origin.run.folder / "transfer" / recipe.name,
+            out=options["out"]
+            or origin.run.folder / "transfer" / _name(recipe.name, options["to"]),
             recipe=recipe,
             num_seeds=options["seeds"],
             model_folders=(path.parent, Path()),
@@ -33,6 +34,11 @@ class TransferCommand(click.Command):
         record = make_transfer(origin, plan, console, options["device"])
         text = json.dumps(record, indent=2) + "\n" if options["as_json"] else as_text(record)
         click.echo(text, nl=False)
+
+
+def _name(recipe: str, data: str | None) -> str:
+    """Of a folder: one recipe may be taken to several sets of data."""
+    return recipe if data is None else f"{recipe}-{data}"
 
 
 transfer_command = TransferCommand(

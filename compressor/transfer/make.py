@@ -13,8 +13,8 @@ from compressor.files import write_json, write_text
 from compressor.pipeline import Where, run_recipe
 from compressor.recipe import Recipe, check_recipe
 from compressor.run import Run
+from compressor.sizes.slices import untimed_target
 from compressor.sparsity.catalog import METHODS
-from compressor.strip.target import TargetSettings
 from compressor.train.device import Device
 from compressor.transfer.fit import check_same_network
 from compressor.transfer.origin import Origin
@@ -27,10 +27,6 @@ SHARED_STAGES = ("inspect", "dense")
 """What all rows of one seed have in common: made by the first, taken over by the others."""
 
 TABLE_FILES = ("transfer.json", "transfer.md")
-
-OF_BUDGETS_IN_TIME = ("batch_size", "num_threads")
-"""Settings of the target that nothing else may name."""
-
 
 OF_SEARCHES = ("grow", "stop", "ticket")
 """Sections that say how a search ends and what is taken of it; here there is none."""
@@ -120,7 +116,7 @@ def transferred_recipe(origin: Origin, recipe: Recipe, seed: int, row: Row) -> R
     values["dense"]["epochs"] = recipe.tune.epochs
     held = old.strip.model_dump(mode="json", include={"keep", "freeze", "engine", "depth", "heads"})
     values["strip"] = {"round_to": 1, "floor_share": 0.0, **held}
-    values["target"] |= {k: TargetSettings.model_fields[k].default for k in OF_BUDGETS_IN_TIME}
+    values["target"] |= untimed_target()
     # How the structure was found; a method that needs a budget for it is checked without.
     searched = old.model_dump(mode="json", include={"sparsity", "train"})
     has_support = METHODS[old.sparsity.method].has_support(old.sparsity)

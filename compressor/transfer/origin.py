@@ -11,9 +11,9 @@ from torch import Tensor
 from compressor.errors import RunError
 from compressor.files import fingerprint, read_json, sha256
 from compressor.grow.widen import Between
-from compressor.recipe import Recipe, check_recipe
-from compressor.run import MANIFEST, Run
-from compressor.sizes.slices import recorded_folders
+from compressor.opened import open_run
+from compressor.recipe import Recipe
+from compressor.run import Run
 from compressor.strip.plan import StripPlan
 from compressor.structure import Path as UnitsPath
 from compressor.structure import Structure
@@ -59,15 +59,13 @@ class Origin:
         Raises:
             RunError: There is none, it is not done up to ``tune``, or a file of it was changed.
         """
-        if not (folder / MANIFEST).is_file():
-            raise RunError(f"{folder} is not a run directory. Name one that `compressor run` made.")
-        run = Run(folder)
+        opened = open_run(folder)
+        run = opened.run
         _check_whole(run)
-        settings = folder / "settings.json"
         return cls(
             run=run,
-            recipe=check_recipe(read_json(settings), str(settings)),
-            model_folders=recorded_folders(run),
+            recipe=opened.recipe,
+            model_folders=opened.model_folders,
             structure=Structure.from_json(read_json(run.path("strip", "structure.json"))),
             method=UnitsPath.from_json(read_json(run.path("train", "path.json"))).method,
         )

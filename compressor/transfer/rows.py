@@ -8,13 +8,14 @@ import torch
 from torch import nn
 
 from compressor.context import Context
-from compressor.couplings.coupling import Couplings, check_fit
+from compressor.couplings.coupling import check_fit
 from compressor.files import write_json
-from compressor.grow.widen import Cutting, fresh
 from compressor.pipeline import Given
 from compressor.recipe import shipped
+from compressor.sizes.timing import UNTIMED
 from compressor.stages import stripping
 from compressor.stages.training import write_training
+from compressor.strip.as_drawn import apply_as_drawn
 from compressor.strip.plan import make_plan
 from compressor.structure import Path as UnitsPath
 from compressor.structure import Structure
@@ -66,9 +67,8 @@ def _fresh(origin: Origin, context: Context, structure: Structure) -> State:
     """Fresh weights at full width, as large inside the structure as if drawn for its widths."""
     del origin
     model = context.fresh_model()
-    # Of the cut only its plan is asked, so that captured graphs and blocks that go will do too.
-    cutting = Cutting(structure, make_plan(model, context.couplings, structure), Couplings(()))
-    return put_back(model.state_dict(), fresh(model, cutting).state_dict(), cutting.plan)
+    plan = make_plan(model, context.couplings, structure)
+    return put_back(model.state_dict(), apply_as_drawn(plan, model).state_dict(), plan)
 
 
 def _found(origin: Origin, context: Context) -> Structure:
@@ -118,13 +118,9 @@ def given(row: Row, origin: Origin) -> dict[str, Given]:
     return {
         "inspect": Given(lambda context, folder: _inspect(origin, context, folder), source),
         "train": Given(lambda c, folder: _write(row, origin, c, folder), [row.name, source]),
-        "bench": Given(_time_nothing, "not timed"),
+        # Widths are those of the run, which has been timed.
+        **UNTIMED,
     }
-
-
-def _time_nothing(context: Context, folder: Path) -> None:
-    """Widths are those of the run, which has been timed."""
-    del context, folder
 
 
 def _inspect(origin: Origin, context: Context, folder: Path) -> None:

@@ -6,9 +6,11 @@ from torch import nn
 
 from compressor.couplings.coupling import named_tensors
 from compressor.couplings.trace import trace
+from compressor.grow.carry import split_all_
 from compressor.grow.widen import Between, Cutting, fresh, split_, widened, widened_moments
 from compressor.grow.widths import leading
 from compressor.sparsity.base import Horizon
+from compressor.sparsity.lbi_grown import grown_state
 from compressor.sparsity.split_lbi import SplitLBI, SplitLBISettings
 from compressor.strip.shrunk import shrunk
 from compressor.structure import NEVER, Structure
@@ -105,6 +107,23 @@ def test_units_that_are_split_leave_the_output_as_it_is(full, before, after, inp
             assert (rows.abs().sum(dim=1) > 0).all()
 
 
+def test_more_new_units_than_old_ones_are_all_split_off(full, couplings, after, inputs):
+    before = cut(full, couplings, 0.2)
+    old = stirred(fresh(full, before))
+    new = widened(old, full, before, after).eval()
+    between, expected = Between.of(before, after), new(inputs)
+    for coupling in after.couplings.free:
+        parents = between.units[coupling.name][1]
+        is_new = between.new_units(coupling.name, coupling.num_units)
+        assert len(parents) < int(is_new.sum())
+        split_all_(new, coupling, is_new, parents, torch.Generator().manual_seed(0))
+    assert torch.allclose(new(inputs), expected, rtol=1e-4, atol=1e-5)
+    for coupling in after.couplings.free:
+        for member in coupling.of_kind("input"):
+            rows = member.rows(named_tensors(new)[member.tensor])
+            assert (rows.abs().sum(dim=1) > 0).all()
+
+
 def test_copies_do_not_learn_the_same(full, before, after, inputs):
     old = stirred(fresh(full, before))
     new = widened(old, full, before, after).train()
@@ -163,6 +182,33 @@ def test_momentum_stays_with_its_weight_and_new_weights_have_none(full, before, 
         assert not momentum[~known].any()
 
 
+ADAM = TrainSettings(epochs=1, lr=0.01, optimizer="adamw", weight_decay=0.0)
+
+
+def test_new_weights_move_no_further_with_adamw_than_the_rate(full, before, after, inputs):
+    old = fresh(full, before)
+    optimizer = make_optimizer(old, ADAM)
+    old.train()(inputs).square().mean().backward()
+    optimizer.step()
+    for parameter, state in optimizer.state.items():
+        # As after many steps with gradients like this one.
+        state["step"].fill_(10_000.0)
+        state["exp_avg_sq"].copy_(parameter.grad.square())
+    new = widened(old, full, before, after)
+    between, tensors = Between.of(before, after), (named_tensors(old), named_tensors(new))
+    moments = widened_moments(optimizer.state_dict(), parameter_names(new), between, tensors)
+    wide = make_optimizer(new, ADAM)
+    wide.load_state_dict(moments)
+    start = {name: p.detach().clone() for name, p in new.named_parameters()}
+    new.train()(inputs).square().mean().backward()
+    wide.step()
+    moved = 0.0
+    for name, parameter in new.named_parameters():
+        unknown = between.source(name, parameter, tensors[0][name]) == NEVER
+        moved = max([moved, *(parameter.detach() - start[name])[unknown].abs().tolist()])
+    assert 0 < moved <= 1.5 * ADAM.lr
+
+
 def walked(model, couplings, inputs, steps):
     """DessiLBI after some steps on ``model``."""
     horizon = Horizon(num_steps=steps, path_time=steps * 0.05, seed=0)
@@ -185,8 +231,9 @@ def test_the_path_of_old_units_goes_on_and_new_ones_have_not_entered(full, befor
     wide = SplitLBI(SplitLBISettings(twin="filter"), Horizon(12, 0.6, 0))
     wide.attach(new, make_optimizer(new, SETTINGS), after.couplings)
     wide.load_state_dict(
-        wide.grown_state(
+        grown_state(
             method,
+            wide,
             lambda name: (
                 between.source(name, tensors[name], olds[name]),
                 tuple(olds[name].shape),

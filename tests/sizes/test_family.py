@@ -1,22 +1,27 @@
 """Families: several sizes beside each other, their curve and what they cost."""
 
 import io
+import shutil
 
 import pytest
 from click.testing import CliRunner
 
 from compressor.cli import main
 from compressor.console import Console
+from compressor.context import Shared
 from compressor.errors import BudgetError
-from compressor.files import read_json
+from compressor.files import read_json, write_json
+from compressor.run import Run
+from compressor.sizes.curve import as_text, mark_dominated
 from compressor.sizes.family import (
     LEAST_SHARE,
     NUM_SIZES,
     FamilyPlan,
-    as_text,
+    _cost,
+    _Making,
+    _possible_shares,
     default_shares,
     make_family,
-    mark_dominated,
 )
 from compressor.sizes.slices import Source
 
@@ -56,6 +61,22 @@ def test_the_cost_is_that_of_one_search_instead_of_one_for_each(family, digits_r
     assert cost["macs_share"] == cost["family_macs"] / cost["separate_macs"] < 1
 
 
+def test_a_network_that_grew_costs_what_it_was_and_not_its_full_width(digits_copy):
+    run = Run(digits_copy.folder)
+    file = run.path("train", "compute.json")
+    full = _cost(run, [run])
+    compute, dense = read_json(file), read_json(run.path("strip", "counts.json"))["dense"]["macs"]
+    write_json(file, compute | {"forward_macs": dense * compute["images"] // 4})
+    saved = full["family_macs"] - _cost(run, [run])["family_macs"]
+    assert saved == pytest.approx(0.75 * 3 * dense * compute["images"], rel=1e-6)
+
+
+def test_no_member_is_timed_for_itself(family):
+    out, record = family
+    assert not list(out.glob("*/bench"))
+    assert all(member["speedup"]["median"] > 0 for member in record["members"])
+
+
 def test_the_page_has_a_line_for_each(family):
     out, record = family
     page = (out / "family.md").read_text()
@@ -75,9 +96,29 @@ def test_a_family_that_is_made_is_not_made_again(family, digits_run):
 
 def test_a_size_below_the_floors_is_refused_before_anything_is_tuned(digits_run, tmp_path):
     plan = FamilyPlan(tmp_path / "f", (0.5, 0.01), tune_epochs=1)
+    write_json(tmp_path / "f" / "family.json", {"of": "other members"})
     with pytest.raises(BudgetError, match="floors alone cost"):
         make_family(Source.open(digits_run.folder), plan, Console(quiet=True), "cpu")
     assert not list((tmp_path / "f").glob("*/tune"))
+    assert not (tmp_path / "f" / "family.json").exists()
+
+
+def shares_with_floors_of_everything(digits_run, out):
+    plan = FamilyPlan(out, overrides=("strip.floor_share=1.0",))
+    source, console = Source.open(digits_run.folder), Console(stream=io.StringIO())
+    return _possible_shares(_Making(source, plan, console, "cpu", Shared()))
+
+
+def test_floors_of_everything_leave_one_size_and_nothing_of_the_attempt(digits_run, tmp_path):
+    assert shares_with_floors_of_everything(digits_run, tmp_path / "f") == (1.0,)
+    assert not list((tmp_path / "f").iterdir())
+
+
+def test_a_member_that_was_tuned_outlives_floors_that_it_does_not_fit(digits_run, tmp_path):
+    member = tmp_path / "f" / "keep_macs-0.05"
+    shutil.copytree(digits_run.folder, member)
+    assert shares_with_floors_of_everything(digits_run, tmp_path / "f") == (1.0,)
+    assert (member / "tune" / "weights.safetensors").is_file()
 
 
 def test_default_sizes_fall_in_equal_ratios_to_the_least():
@@ -91,6 +132,13 @@ def test_default_sizes_fall_in_equal_ratios_to_the_least():
 
 def test_default_sizes_end_at_floors_that_cost_more():
     assert default_shares(0.11)[-1] == 0.11
+
+
+def test_default_sizes_begin_at_what_was_grown_and_are_never_twice_the_same():
+    shares = default_shares(0.0, most=0.4567)
+    assert (shares[0], shares[-1], len(shares)) == (0.456, LEAST_SHARE, NUM_SIZES)
+    assert default_shares(1.0) == (1.0,)
+    assert default_shares(0.6, most=0.5) == (0.5,)
 
 
 def row(accuracy, macs, test=0.5):

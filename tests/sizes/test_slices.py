@@ -11,6 +11,7 @@ from compressor.console import Console
 from compressor.errors import BudgetError, RecipeError, RunError
 from compressor.files import read_json, sha256, write_json
 from compressor.pipeline import Where
+from compressor.recipe import check_recipe
 from compressor.sizes.slices import (
     SHARED_STAGES,
     Size,
@@ -96,6 +97,55 @@ def test_a_path_without_entries_is_refused(digits_copy):
     write_json(file, path | {"method": "magnitude"})
     with pytest.raises(RunError, match="no path to slice: no unit ever entered with magnitude"):
         Source.open(digits_copy.folder)
+
+
+@pytest.mark.parametrize(
+    ("level", "told"),
+    [
+        ("unit", "no unit had entered when the search ended, after 4 epochs. Search for longer"),
+        ("weight", 'dessilbi at level weight has no path of units. Search at level "unit"'),
+    ],
+)
+def test_a_path_of_dessilbi_without_entries_says_why(digits_copy, level, told):
+    file, settings = (digits_copy.folder / name for name in ("train/path.json", "settings.json"))
+    path, recipe = read_json(file), read_json(settings)
+    for units in path["couplings"].values():
+        units["entry_step"] = [-1] * len(units["entry_step"])
+    write_json(file, path)
+    write_json(settings, recipe | {"sparsity": recipe["sparsity"] | {"level": level}})
+    with pytest.raises(RunError) as refusal:
+        Source.open(digits_copy.folder)
+    assert told in str(refusal.value)
+
+
+def test_a_run_with_a_budget_in_time_is_sliced_by_macs_without_what_only_time_reads(source):
+    values = source.recipe.model_dump(mode="json")
+    values["strip"] |= {"keep_macs": None, "keep_latency": 0.5}
+    values["target"] |= {"batch_size": 8, "num_threads": 1}
+    timed = check_recipe(values, "x")
+    assert sliced_recipe(timed, HALF, 0).target == source.recipe.target
+    by_time = sliced_recipe(timed, Size("keep_latency", 0.7), 0)
+    assert (by_time.target.batch_size, by_time.target.num_threads) == (8, 1)
+
+
+def test_settings_of_another_search_written_over_those_of_the_run_are_refused(
+    digits_copy, tmp_path
+):
+    # As a later command leaves them that was stopped before it searched.
+    file = digits_copy.folder / "settings.json"
+    settings = read_json(file)
+    write_json(file, settings | {"train": settings["train"] | {"lr": 0.01}})
+    source = Source.open(digits_copy.folder)
+    with pytest.raises(RunError, match=r"stage train would be done again.*settings.json, is not"):
+        make(source, sliced_recipe(source.recipe, HALF, 0), tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+
+
+def test_another_opset_is_no_other_search(source, tmp_path):
+    recipe = sliced_recipe(source.recipe, HALF, 0, ("export.opset=19",))
+    run, said = make(source, recipe, tmp_path / "half", until="strip")
+    assert "train: done before" in said
+    assert run.path("strip", "plan.json").is_file()
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):

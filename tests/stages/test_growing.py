@@ -1,24 +1,31 @@
 """A recipe that grows, from its first round to what is left after stripping."""
 
 import io
+import json
 
 import pytest
 
 from compressor.console import Console
-from compressor.errors import BudgetError, RecipeError
+from compressor.errors import RecipeError, RunError
 from compressor.files import read_json
 from compressor.pipeline import Where, run_recipe
-from compressor.recipe import find_recipe, load_recipe
+from compressor.recipe import find_recipe, load_recipe, shipped_recipes
 from compressor.stages import growing
+from compressor.stages.growing import told
 from compressor.structure import Structure
 from compressor.summary import PASSES, make_summary
+from compressor.tickets.make import make_ticket
 
 SHORT = ("train.epochs=6", "grow.round_epochs=1", "tune.epochs=1", "dense.epochs=1")
 SHORT += ("bench.rounds=4", "bench.warmup_rounds=1", "bench.warmup_seconds=0.0")
 
 
+def load(name, *overrides):
+    return load_recipe(find_recipe(name), overrides)
+
+
 def run(folder, *overrides, until=None):
-    recipe = load_recipe(find_recipe("digits-grow"), (*SHORT, *overrides))
+    recipe = load("digits-grow", *SHORT, *overrides)
     stream = io.StringIO()
     where = Where(folder, Console(stream=stream), "cpu", resume=True, until=until)
     return run_recipe(recipe, where), recipe, stream.getvalue()
@@ -59,15 +66,44 @@ def test_the_compute_is_that_of_the_widths_on_the_way(grown):
     assert search < PASSES * whole
 
 
-def test_each_round_is_in_the_log(grown):
+def test_each_round_is_in_the_log_when_it_is_over(grown):
+    made, _recipe, said = grown
+    events = [json.loads(line) for line in (made.folder / "log.jsonl").read_text().splitlines()]
+    course = [e for e in events if e["event"] == "growth" or e.get("stage") == "train"]
+    order = [(e["event"], e["epoch"]) for e in course if "epoch" in e]
+    epochs = range(1, len(film(made)) + 1)
+    assert order == [(kind, epoch) for epoch in epochs for kind in ("epoch", "growth")]
+    logged = [e for e in course if e["event"] == "growth"]
+    assert [{**frame, **e} for frame, e in zip(film(made), logged, strict=True)] == logged
+    assert said.count("train: round to epoch") == len(logged)
+
+
+@pytest.mark.parametrize("name", [n for n in shipped_recipes() if load(n).grow is not None])
+def test_every_recipe_that_grows_does(tmp_path, name):
+    recipe = load(name, "dense.epochs=1", "train.epochs=4", "grow.round_epochs=1")
+    quick = recipe.grow.model_copy(update={"entry_rounds": 0.3, "saturated": 0.3})
+    recipe = recipe.model_copy(update={"grow": quick})
+    made = run_recipe(recipe, Where(tmp_path / "run", Console(quiet=True), "cpu", until="train"))
+    assert any("change_of_outputs" in frame for frame in film(made))
+
+
+def test_of_a_grown_run_there_is_no_ticket(grown, tmp_path):
     made, _recipe, _said = grown
-    events = (made.folder / "log.jsonl").read_text().splitlines()
-    assert sum('"event": "growth"' in line for line in events) == len(film(made))
+    with pytest.raises(RunError, match=r"has grown: it began with other widths"):
+        make_ticket(made.folder, tmp_path / "ticket.safetensors", Console(quiet=True))
 
 
-def test_a_ceiling_below_the_start_is_refused(tmp_path):
-    with pytest.raises(BudgetError, match=r"grow.ceiling_macs = 0.001: the network that growing"):
-        run(tmp_path / "low", "grow.ceiling_macs=0.001", until="train")
+def test_a_round_is_told_with_its_forecast():
+    frame = {"epoch": 3, "widths": {"a": 4, "b": 12}, "macs_share": 0.1, "cost_share": 0.05}
+    frame |= {"entered": {"a": 1.0, "b": 0.5}, "next_widths": {"a": 8, "b": 12}}
+    assert told(frame | {"cost_share_at_end": 0.2}) == (
+        "round to epoch 3: widths 4-12, 10.0% of the full network's MACs, 62% of the units in; "
+        "cost so far 5.0% of a search at full width, 20.0% by the last epoch if it stays at the "
+        "next widths, 8-12"
+    )
+    assert told(frame | {"next_widths": None}).endswith(
+        "cost so far 5.0% of a search at full width"
+    )
 
 
 def test_a_ceiling_in_time_is_measured(tmp_path, monkeypatch):

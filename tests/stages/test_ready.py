@@ -28,6 +28,17 @@ def test_a_target_that_cannot_be_timed_is_refused_before_training():
         check_here(timed)
 
 
+def test_a_ceiling_in_time_on_a_target_that_cannot_be_timed_is_refused_before_training():
+    growing = ("train.epochs=4", "grow={ ceiling_latency = 0.5 }")
+    check_here(recipe(*growing))
+    elsewhere = recipe(*growing, "target.engine=tensorrt")
+    check_here(elsewhere, {"dense", "strip"})
+    for stage in ("inspect", "train"):
+        with pytest.raises(BudgetError, match="target.engine = tensorrt"):
+            check_here(elsewhere, {stage})
+    check_here(recipe("grow={}", "target.engine=tensorrt"), {"train"})
+
+
 def test_what_measures_a_file_must_be_installed_before_training(monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
     check_here(recipe('precision.profiles=["fp16"]'))

@@ -65,6 +65,28 @@ def test_units_of_one_step_are_told_apart_by_score_less_than_a_step_is_worth():
     assert ranking(values) == [2, 1, 0]
 
 
+def test_entered_units_are_above_one_and_the_others_not_in_every_coupling(path):
+    found = worths(path, "entry", "raw", EQUAL)
+    for name, some in path.couplings.items():
+        assert (found[name] > 1).equal(some.entry_step != NEVER)
+        assert float(found[name].min()) > 0
+
+
+def test_one_cut_by_entry_shifts_no_coupling_against_another():
+    steps = {"whole": [1, 2, 3, 4], "half": [1, 2, NEVER, NEVER]}
+    path = Path("dessilbi", {name: units([4.0, 3.0, 2.0, 1.0], s) for name, s in steps.items()})
+    found = worths(path, "entry", "cut", dict.fromkeys(steps, 1.0))
+    for name, values in found.items():
+        times = entry_values(path.couplings[name], path.last_entry)
+        assert torch.allclose(values * times.mean(), times)
+    assert float(found["half"].min()) > 0
+
+
+def test_raw_widths_take_the_values_of_the_order_as_they_are(path):
+    found = worths(path, "dual", "raw", EQUAL)
+    assert [found[name].tolist() for name in "ab"] == [[5.0, 1.0], [1.0, 2.0, 3.0, 4.0]]
+
+
 def test_uniform_widths_give_every_coupling_the_same_share(path):
     found = worths(path, "score", "uniform", EQUAL)
     for threshold in (0.9, 0.6, 0.3):
@@ -80,7 +102,21 @@ def test_half_is_the_geometric_mean_of_score_and_uniform(path):
 def test_entries_compare_couplings_by_their_times_of_entry(path):
     found = worths(path, "score", "entries", EQUAL)
     assert float(found["a"].max()) == float(found["b"].max()) == pytest.approx(1 / 1.2)
-    assert sorted(found["b"].tolist())[:2] == [0.0, 0.0]
+
+
+def test_by_entries_what_never_entered_is_below_all_that_did_and_goes_by_score(path):
+    found = worths(path, "score", "entries", EQUAL)
+    profile = sorted(found["b"].tolist(), reverse=True)
+    least = 1 / 1.8  # the last of all entered at 0.8
+    assert profile[1] >= float(found["a"].min()) == pytest.approx(least)
+    assert least > profile[2] > profile[3] > 0
+
+
+def test_entries_per_mac_divide_by_the_root_of_what_a_unit_costs(path):
+    plain = worths(path, "score", "entries", EQUAL)
+    dear = worths(path, "score", "entries-per-mac", {"a": 4.0, "b": 1.0})
+    assert (dear["a"] / plain["a"]).tolist() == pytest.approx([1 / math.sqrt(1.6)] * 2)
+    assert (dear["b"] / plain["b"]).tolist() == pytest.approx([1 / math.sqrt(0.4)] * 4)
 
 
 def test_units_that_cost_more_are_worth_less_per_mac(path):
@@ -112,10 +148,16 @@ def test_an_order_that_a_path_does_not_hold_is_refused(order):
         worths(bare, order, "cut", {"a": 1.0})
 
 
+@pytest.mark.parametrize("widths", ["entries", "entries-per-mac"])
+def test_widths_by_entries_are_refused_where_nothing_entered(widths):
+    bare = Path.of_scores("magnitude", {"a": torch.tensor([1.0, 2.0])})
+    with pytest.raises(StructureError, match=f'strip.widths is "{widths}".*magnitude'):
+        worths(bare, "score", widths, {"a": 1.0})
+
+
 def test_relative_values_have_mean_one_and_zeros_stay():
     assert relative(torch.tensor([1.0, 3.0])).tolist() == [0.5, 1.5]
     assert relative(torch.zeros(2)).tolist() == [0.0, 0.0]
-    assert float(relative(torch.tensor([-1.0, 0.0, 4.0])).min()) == 0.0
 
 
 def test_even_steps_start_at_one_and_end_above_zero():

@@ -6,9 +6,10 @@ from safetensors.torch import load_file
 
 from compressor.errors import BudgetError, RecipeError
 from compressor.files import read_json, sha256, write_json
-from compressor.pipeline import STAGES, _settings
+from compressor.pipeline import STAGES
 from compressor.recipe import find_recipe, load_recipe
 from compressor.run import Run
+from compressor.stages.keys import settings_of
 from compressor.stages.ticket import TICKET_FILE, tuned_from
 from compressor.strip.apply import apply
 from compressor.strip.plan import StripPlan
@@ -58,12 +59,13 @@ def test_rewound_weights_are_those_that_the_search_started_from(
 
 
 def test_tuning_starts_from_the_rewound_weights(tmp_path, digits_in):
-    overrides = ("ticket.weights=rewind", "tune.epochs=0", "tune.norm_batches=2")
+    # So small a rate moves no weight.
+    overrides = ("ticket.weights=rewind", "tune.lr=1e-30", "tune.norm_batches=2")
     digits_in(tmp_path / "run", *overrides, until="tune")
     start = weights_of(tmp_path / "run")
     tuned = weights_of(tmp_path / "run", "tune/weights.safetensors")
-    changed = {name for name in start if not start[name].equal(tuned[name])}
-    # Statistics of norms follow the weights, and nothing else is touched without an epoch.
+    changed = {n for n in start if not torch.allclose(start[n], tuned[n], rtol=0, atol=1e-20)}
+    # Statistics of norms follow the images.
     assert changed
     assert all("running" in name or "num_batches" in name for name in changed)
 
@@ -131,6 +133,19 @@ def test_fresh_weights_are_another_draw_and_always_the_same(
     assert read_json(stripped_copy / "strip" / TICKET_FILE)["seed"] != 0
 
 
+def test_fresh_weights_are_as_large_as_if_drawn_for_the_slim_widths(stripped_copy, digits_in):
+    digits_in(stripped_copy, "ticket.weights=fresh")
+    fresh = weights_of(stripped_copy)
+    name = max(fresh, key=lambda name: fresh[name].numel())
+    drawn = torch.nn.Conv2d(fresh[name].shape[1], len(fresh[name]), fresh[name].shape[2])
+    full = torch.nn.Conv2d(16, 16, fresh[name].shape[2])
+    assert fresh[name].shape[1] < 12
+    found, expected, wide = (
+        float(weight.detach().std()) for weight in (fresh[name], drawn.weight, full.weight)
+    )
+    assert abs(found - expected) < abs(found - wide)
+
+
 def test_given_weights_are_what_is_rewound_to_and_no_fresh_draw(
     stripped_run, tmp_path, digits_in, searched_from
 ):
@@ -165,7 +180,8 @@ def test_rewound_single_weights_keep_the_masks_that_were_found(
 
 def stage_settings(*overrides):
     recipe = load_recipe(find_recipe("digits"), overrides)
-    return {stage.name: _settings(stage, recipe) for stage in STAGES if stage.name != "package"}
+    stages = [stage for stage in STAGES if stage.name != "package"]
+    return {stage.name: settings_of(stage.name, stage.sections, recipe) for stage in stages}
 
 
 def test_only_what_reads_the_ticket_depends_on_it():
@@ -184,7 +200,9 @@ def test_only_what_reads_the_ticket_depends_on_it():
         (["ticket.weights=rewind-to-epoch-0"], "with a number K from 1"),
         (["ticket.weights=rewind-to-epoch-k"], "as in rewind-to-epoch-3; choose one."),
         (["ticket.weights=rewind-to-epoch-5"], "the search has no such epoch, train.epochs is 4"),
-        (["ticket.weights=rewind-to-epoch-2", "grow={}"], "is of other widths after its epochs"),
+        (["ticket.weights=rewind-to-epoch-2", "grow={}"], "so there is nothing to go back to"),
+        (["ticket.weights=fresh", "tune.epochs=0"], "these weights would never be trained"),
+        (["ticket.weights=rewind", "tune.epochs=0"], "with tune.epochs = 0 these weights would"),
         (["ticket.weight=keep"], "there is no such key. Did you mean weights?"),
     ],
 )

@@ -12,6 +12,7 @@ from compressor.train.stopping import (
     StableRule,
     jaccard,
     lasts,
+    learned,
     verdict,
 )
 
@@ -87,6 +88,21 @@ def accuracies(*pairs):
 )
 def test_accuracy_ends_where_the_masked_network_is_close_for_long_enough(pairs, ends):
     assert (AccuracyRule(delta=0.02, patience=2).why(accuracies(*pairs)) is not None) is ends
+
+
+@pytest.mark.parametrize(
+    ("num_classes", "least"), [(10, 0.2), (100, 0.02), (4, 0.5), (3, 2 / 3), (2, 0.75)]
+)
+def test_a_network_has_learned_once_it_is_twice_as_good_as_guessing(num_classes, least):
+    assert learned(num_classes) == pytest.approx(least)
+
+
+def test_two_networks_that_both_guess_end_nothing():
+    rule = AccuracyRule(delta=0.01, patience=2, least=0.2)
+    guessing = accuracies((0.1, 0.1), (0.11, 0.12))
+    assert rule.why(guessing) is None
+    assert rule.why([*guessing, *accuracies((0.2, 0.2))]) is None
+    assert rule.why([*guessing, *accuracies((0.2, 0.2), (0.5, 0.5))]) is not None
 
 
 def test_a_gap_of_exactly_delta_counts_whatever_its_last_bit_is():

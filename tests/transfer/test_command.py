@@ -13,6 +13,20 @@ def refusal(*words):
     return result.stderr
 
 
+def test_every_set_of_data_has_a_folder_of_its_own(low_run, monkeypatch):
+    places = []
+
+    def note(_origin, plan, *_):
+        places.append(plan.out)
+        return {}
+
+    monkeypatch.setattr("compressor.transfer.make.make_transfer", note)
+    for to in ((), ("--to", "digits"), ("--to", "mnist")):
+        words = ["transfer", str(low_run), "digits", "--json", *to]
+        assert CliRunner().invoke(main, words).exit_code == 0
+    assert [place.name for place in places] == ["digits", "digits-digits", "digits-mnist"]
+
+
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
     assert "is not a run directory" in refusal(tmp_path, "digits")
 

@@ -135,7 +135,8 @@ def test_what_is_done_is_not_done_again(made, origin, high, monkeypatch):
 
 
 def test_the_recipe_of_a_row_has_no_budget_and_the_limits_of_the_run(origin, recipe_of):
-    new = recipe_of("strip.keep_macs=0.1", "dense.epochs=9", "grow={}")
+    grows = ("grow={round_epochs=1}", "train.epochs=2")
+    new = recipe_of("strip.keep_macs=0.1", "dense.epochs=9", *grows)
     recipe = transferred_recipe(origin, new, 7, ROWS["ticket"])
     assert (recipe.strip.budget(), recipe.strip.round_to, recipe.strip.floor_share) == ({}, 1, 0)
     assert (recipe.seed, recipe.grow) == (7, None)
