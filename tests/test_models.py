@@ -76,3 +76,21 @@ def test_first_block_keeps_the_image_and_needs_no_projection():
 def test_same_seed_builds_the_same_network():
     first, second = build(FACTORIES[1]), build(FACTORIES[1])
     assert torch.equal(first(images()), second(images()))
+
+
+@pytest.mark.parametrize(
+    ("name", "millions"), [("resnet20", 0.27), ("resnet32", 0.46), ("resnet56", 0.85)]
+)
+def test_residual_networks_of_the_paper_have_the_published_parameters(name, millions):
+    settings = ModelSettings(factory=f"models/resnet.py:{name}")
+    net = build_model(settings, 10, 3, (ROOT,))
+    num_params = sum(parameter.numel() for parameter in net.parameters())
+    assert num_params == pytest.approx(millions * 1e6, abs=0.01e6)  # as printed there
+    layers = [m for m in net.modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (3, 3)]
+    assert len(layers) + 1 == int(name.removeprefix("resnet"))
+
+
+def test_a_residual_network_of_the_paper_can_be_made_narrower():
+    net = build("models/resnet.py:resnet20", width=0.5)
+    assert net.stem.out_channels == 8
+    assert net(images(size=32)).shape == (2, 7)
