@@ -220,6 +220,8 @@ class TestRuns:
     def test_a_run_that_is_not_stripped_is_refused(self, stripped_run, tmp_path):
         run = Run(tmp_path / "run")
         run.take_over(Run(stripped_run), ("inspect", "train"))
+        for name in ("settings.json", "places.json"):
+            shutil.copy(stripped_run / name, run.folder)
         assert "stage strip is not done" in self.refused(run.folder, tmp_path)
 
     def test_files_that_were_changed_are_refused(self, stripped_copy, tmp_path):
