@@ -1,6 +1,7 @@
-"""What commands share that take a recipe or something else: options that are for one of the two."""
+"""What commands share: options that are for one of two uses, and those of work after a run."""
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import click
 from click.core import ParameterSource
@@ -23,3 +24,30 @@ def refuse_options(options: set[str], owner: str, ctx: click.Context) -> None:
     """
     if options:
         raise click.UsageError(f"{', '.join(sorted(options))} can only be given for {owner}.", ctx)
+
+
+def options_after_a_run(changes: str) -> tuple[click.Parameter, ...]:
+    """Where to, overrides, device and output, for commands that go on from a run.
+
+    Args:
+        changes: What ``--set`` overrides, for its help.
+    """
+    return (
+        click.Option(
+            ["--out"], type=click.Path(path_type=Path), help="Where to; inside RUN if left out."
+        ),
+        click.Option(
+            ["--set", "overrides"],
+            multiple=True,
+            metavar="KEY=VALUE",
+            help=f"Override a setting of {changes}.",
+        ),
+        click.Option(
+            ["--device"],
+            type=click.Choice(["auto", "cpu"]),
+            default="auto",
+            help="auto takes a GPU where there is one.",
+        ),
+        click.Option(["--quiet"], is_flag=True, help="Only warnings on stderr."),
+        click.Option(["--json", "as_json"], is_flag=True, help="Print the result as JSON."),
+    )

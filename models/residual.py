@@ -1,4 +1,8 @@
-"""A small residual network for small images, the one of the project's first recipes."""
+"""Residual networks for small images: the one of the first recipes, and those of their paper.
+
+He et al., Deep Residual Learning for Image Recognition, arXiv 1512.03385. Where a stage begins, the
+shortcut is a 1x1 convolution with batch norm (option B there).
+"""
 
 from collections.abc import Sequence
 
@@ -29,21 +33,25 @@ class Block(nn.Module):
 
 
 class ResidualNet(nn.Module):
-    """A stem, one block per width (all but the first halve the image), pooling, a classifier."""
+    """A stem, a stage for each width (all but the first halve the image), pooling, a classifier."""
 
     def __init__(
-        self, widths: Sequence[int], num_classes: int, in_channels: int, stem_stride: int
+        self,
+        widths: Sequence[int],
+        num_classes: int,
+        in_channels: int,
+        stem_stride: int = 1,
+        blocks: int = 1,
     ) -> None:
         super().__init__()
         self.stem = nn.Conv2d(in_channels, widths[0], 3, stem_stride, padding=1, bias=False)
         self.norm = nn.BatchNorm2d(widths[0])
-        inputs = (widths[0], *widths)
-        self.blocks = nn.Sequential(
-            *(
-                Block(inputs[place], width, stride=1 if place == 0 else 2)
-                for place, width in enumerate(widths)
-            )
-        )
+        stages, inputs = [], widths[0]
+        for stage, outputs in enumerate(widths):
+            for place in range(blocks):
+                stages.append(Block(inputs, outputs, stride=2 if stage and not place else 1))
+                inputs = outputs
+        self.blocks = nn.Sequential(*stages)
         self.classifier = nn.Linear(widths[-1], num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -60,3 +68,27 @@ def residual_net(
 ) -> ResidualNet:
     """Residual network with these widths; weights as PyTorch initialises them."""
     return ResidualNet(widths, num_classes, in_channels, stem_stride)
+
+
+def resnet20(num_classes: int, in_channels: int, width: float = 1.0) -> ResidualNet:
+    """20 layers, 0.27 million parameters for CIFAR-10; ``width`` multiplies the channels."""
+    return _of_paper(3, num_classes, in_channels, width)
+
+
+def resnet32(num_classes: int, in_channels: int, width: float = 1.0) -> ResidualNet:
+    """32 layers, 0.46 million parameters for CIFAR-10; ``width`` multiplies the channels."""
+    return _of_paper(5, num_classes, in_channels, width)
+
+
+def resnet56(num_classes: int, in_channels: int, width: float = 1.0) -> ResidualNet:
+    """56 layers, 0.85 million parameters for CIFAR-10; ``width`` multiplies the channels."""
+    return _of_paper(9, num_classes, in_channels, width)
+
+
+def _of_paper(blocks: int, num_classes: int, in_channels: int, width: float) -> ResidualNet:
+    widths = [max(1, round(channels * width)) for channels in (16, 32, 64)]
+    net = ResidualNet(widths, num_classes, in_channels, blocks=blocks)
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    return net

@@ -82,7 +82,7 @@ def test_same_seed_builds_the_same_network():
     ("name", "millions"), [("resnet20", 0.27), ("resnet32", 0.46), ("resnet56", 0.85)]
 )
 def test_residual_networks_of_the_paper_have_the_published_parameters(name, millions):
-    settings = ModelSettings(factory=f"models/resnet.py:{name}")
+    settings = ModelSettings(factory=f"models/residual.py:{name}")
     net = build_model(settings, 10, 3, (ROOT,))
     num_params = sum(parameter.numel() for parameter in net.parameters())
     assert num_params == pytest.approx(millions * 1e6, abs=0.01e6)  # as printed there
@@ -91,6 +91,6 @@ def test_residual_networks_of_the_paper_have_the_published_parameters(name, mill
 
 
 def test_a_residual_network_of_the_paper_can_be_made_narrower():
-    net = build("models/resnet.py:resnet20", width=0.5)
+    net = build("models/residual.py:resnet20", width=0.5)
     assert net.stem.out_channels == 8
     assert net(images(size=32)).shape == (2, 7)

@@ -8,26 +8,7 @@ from typing import Any, Literal
 import click
 
 from compressor.console import Console
-
-_SHARED: tuple[click.Parameter, ...] = (
-    click.Option(
-        ["--out"], type=click.Path(path_type=Path), help="Where to; inside RUN if left out."
-    ),
-    click.Option(
-        ["--set", "overrides"],
-        multiple=True,
-        metavar="KEY=VALUE",
-        help="Override a setting of what follows the search.",
-    ),
-    click.Option(
-        ["--device"],
-        type=click.Choice(["auto", "cpu"]),
-        default="auto",
-        help="auto takes a GPU where there is one.",
-    ),
-    click.Option(["--quiet"], is_flag=True, help="Only warnings on stderr."),
-    click.Option(["--json", "as_json"], is_flag=True, help="Print the result as JSON."),
-)
+from compressor.either import options_after_a_run
 
 _SHARE = click.FloatRange(min=0, max=1, min_open=True)
 
@@ -91,7 +72,7 @@ slice_command = SliceCommand(
             metavar="EPOCHS",
             help="Tune the slice; without it norm statistics alone are re-estimated.",
         ),
-        *_SHARED,
+        *options_after_a_run("what follows the search"),
     ],
     help=(
         "Make another size of a RUN from its path; nothing is searched again. "
@@ -154,7 +135,7 @@ family_command = FamilyCommand(
             metavar="EPOCHS",
             help="Epochs of tuning for each; if left out those of the recipe.",
         ),
-        *_SHARED,
+        *options_after_a_run("what follows the search"),
     ],
     help=(
         "Make a set of sizes of a RUN from its one path, each a slim package, and the curve of "

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from compressor.console import Console
+from compressor.either import options_after_a_run
 
 
 class TransferCommand(click.Command):
@@ -54,23 +55,7 @@ transfer_command = TransferCommand(
             metavar="N",
             help="Train every row with so many seeds, from RECIPE's on.",
         ),
-        click.Option(
-            ["--out"], type=click.Path(path_type=Path), help="Where to; inside RUN if left out."
-        ),
-        click.Option(
-            ["--set", "overrides"],
-            multiple=True,
-            metavar="KEY=VALUE",
-            help="Override a setting of RECIPE.",
-        ),
-        click.Option(
-            ["--device"],
-            type=click.Choice(["auto", "cpu"]),
-            default="auto",
-            help="auto takes a GPU where there is one.",
-        ),
-        click.Option(["--quiet"], is_flag=True, help="Only warnings on stderr."),
-        click.Option(["--json", "as_json"], is_flag=True, help="Print the table as JSON."),
+        *options_after_a_run("RECIPE"),
     ],
     help=(
         "Train the structure of a RUN on another task, that of RECIPE, with kept and with fresh "
