@@ -18,7 +18,7 @@ MOST_ERROR = 0.1
 """Distance of the measured latency from the asked one, as a share of it."""
 
 LEAST_SPEEDUP = 10.0
-"""Of the whole way, one image at a time on one thread."""
+"""Of the whole way, one image at a time, on as many threads as were asked for."""
 
 MOST_LOSS = 0.5
 """Points of test accuracy that the whole way may cost."""
@@ -28,8 +28,8 @@ CONDITIONS = {
     "ratio",
     "budget": f"the measured latency is within {MOST_ERROR:.0%} of the asked one, as the solver "
     "measured it and once more afterwards",
-    "chain": f"at batch 1 on one thread at least {LEAST_SPEEDUP:g} times as fast, at most "
-    f"{MOST_LOSS:g} points of test accuracy lost",
+    "chain": f"at batch 1, on each number of threads, at least {LEAST_SPEEDUP:g} times as fast, "
+    f"at most {MOST_LOSS:g} points of test accuracy lost",
 }
 
 
@@ -101,7 +101,7 @@ def _budget(job: Job, figures: Figures) -> Iterator[Row]:
     }
 
 
-def _chain(job: Job, figures: Figures) -> Iterator[Row]:
+def _chain(_job: Job, figures: Figures) -> Iterator[Row]:
     accuracy, num_images = figures["accuracy"], figures["accuracy"]["test_images"]
     lost = accuracy["dense_right"] - accuracy["int8_right"]
     for batch, cell in figures["latency"].items():
@@ -112,7 +112,7 @@ def _chain(job: Job, figures: Figures) -> Iterator[Row]:
         # In whole numbers: 93.15 - 92.65 is more than 0.5 in floating point.
         if 100 * lost > MOST_LOSS * num_images:
             missed.append(f"{100 * lost / num_images:.2f} points > {MOST_LOSS:g}")
-        asked = (job.num_threads, batch) == (1, "1")
+        asked = batch == "1"
         yield {
             "recipe": figures["recipe"],
             "batch": int(batch),
