@@ -13,6 +13,7 @@ from compressor.cli import main
 from compressor.couplings.coupling import Engine
 from compressor.engines import ENGINES
 from compressor.errors import CheckError, DataError
+from compressor.grow.settings import GrowSettings
 from compressor.pipeline import STAGES
 from compressor.recipe import shipped_recipes
 from compressor.run import Run
@@ -84,6 +85,16 @@ def test_without_options_the_defaults_hold(asked):
     )
     assert where.out.parent == Path("runs")
     assert where.model_folders[0] == shipped_recipes()["digits"].parent
+
+
+def test_a_recipe_without_the_section_grows_by_the_defaults_of_it(asked):
+    assert call("grow", "digits").exit_code == 0
+    assert asked[0][0].grow == GrowSettings()
+
+
+def test_a_recipe_that_grows_does_so_as_it_says(asked):
+    assert call("grow", "digits-grow").exit_code == 0
+    assert asked[0][0].grow.ceiling_macs == 0.5
 
 
 @pytest.mark.parametrize("stage", cli.STAGE_HELP)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from compressor.bench.finite import check_finite
 from compressor.bench.runner import Runner
 from compressor.errors import CheckError
 from compressor.tasks.task import Predict
@@ -149,11 +150,7 @@ def fitting(runner: Runner, batch: BatchRange, name: str) -> Predict:
             runner.prepare(torch.cat([chunk, filler]))
             logits.append(runner.run()[: len(chunk)].to(images.device))
         outputs = torch.cat(logits)
-        if not outputs.isfinite().all():
-            raise CheckError(
-                f"{name} gives outputs that are no finite numbers. Do not use it; build from a "
-                "file in a higher precision."
-            )
+        check_finite(outputs, name)
         return outputs
 
     return predict

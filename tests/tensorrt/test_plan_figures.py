@@ -62,7 +62,7 @@ def test_a_plan_of_one_batch_size_takes_any_number_of_images():
 
 @pytest.mark.parametrize("factor", [float("nan"), float("inf")])
 def test_outputs_that_are_no_numbers_are_refused(factor):
-    with pytest.raises(CheckError, match=r"^net\.plan gives outputs that are no finite numbers"):
+    with pytest.raises(CheckError, match=r"images net\.plan gives NaN or infinity"):
         fitting(Doubling(factor), BATCH, "net.plan")(IMAGES + 1)
 
 
