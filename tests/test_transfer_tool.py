@@ -1,6 +1,7 @@
 """The transfer tool: its pairs, what it keeps, and its page; nothing is trained here."""
 
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
 import transfer  # the tools are no package
 import transfer_pairs
 
-PAIR = transfer_pairs.PAIRS["mnist-fashion"]
+PAIR, HOW = transfer_pairs.PAIRS["mnist-fashion"], transfer_pairs.How()
+OPTIONS = Namespace(seeds=3, max_minutes=1.0, images=None, device="auto")
 
 
 def record(seeds):
@@ -28,7 +30,13 @@ def record(seeds):
     }
     data = {"source": "mnist", "train_images": None, "path": None}
     return {
-        **{"title": PAIR.title, "text": PAIR.text, "seconds": 60.0, "date": "2026-01-02"},
+        **{
+            "title": PAIR.title,
+            "text": PAIR.text,
+            "seconds": 60.0,
+            "gpu": None,
+            "date": "2026-01-02",
+        },
         **{"data": {"from": data, "to": data}, "epochs": 5, "teacher_weight": 0.5},
         **{"seeds": list(range(seeds)), "notes": ["New head: x."], "rows": [row]},
     }
@@ -37,7 +45,7 @@ def record(seeds):
 def keep(runs, seeds, **made_of):
     """Write the record of so many seeds as the tool does, of these things beside the true ones."""
     kept = runs / "runs" / PAIR.name / transfer.MEASURED
-    write_json(kept, record(seeds) | {"made_of": {**transfer.made_of(PAIR), **made_of}})
+    write_json(kept, record(seeds) | {"made_of": {**transfer.made_of(PAIR, HOW), **made_of}})
     return kept
 
 
@@ -50,9 +58,9 @@ def runs(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["mnist-fashion", "cifar10-classes"])
 def test_the_recipe_of_a_new_task_is_valid_and_names_other_data(name, tmp_path):
-    recipe = transfer_pairs.PAIRS[name].recipe(tmp_path)
+    recipe = transfer_pairs.PAIRS[name].recipe(tmp_path, transfer_pairs.How(images=100))
     assert recipe.tune.epochs > 0
-    assert recipe.data.train_images is not None
+    assert recipe.data.train_images == 100
     assert not {*transfer_pairs.ANIMALS} & {*(recipe.data.classes or ())}
 
 
@@ -75,23 +83,27 @@ def test_what_is_saved_loads_with_its_classes(tmp_path):
 def test_a_pair_that_was_measured_is_not_measured_again(runs, monkeypatch):
     monkeypatch.setattr(transfer, "measured", lambda *_: pytest.fail("measured again"))
     keep(runs, 3)
-    assert transfer.outcome(PAIR, 3, 1.0) == record(3)
+    assert transfer.outcome(PAIR, OPTIONS) == record(3)
 
 
 def test_more_seeds_than_were_measured_are_measured(runs, monkeypatch):
     kept = keep(runs, 1)
-    monkeypatch.setattr(transfer, "measured", lambda _pair, seeds: record(seeds))
-    assert transfer.outcome(PAIR, 3, 1.0) == record(3)
-    assert read_json(kept) == record(3) | {"made_of": transfer.made_of(PAIR)}
+    monkeypatch.setattr(transfer, "measured", lambda _pair, seeds, _how: record(seeds))
+    assert transfer.outcome(PAIR, OPTIONS) == record(3)
+    assert read_json(kept) == record(3) | {"made_of": transfer.made_of(PAIR, HOW)}
+
+
+def new_record(_pair, seeds, _how):
+    return record(seeds) | {"new": True}
 
 
 @pytest.mark.parametrize("other", [{"recipe": "another"}, {"versions": {"torch": "1.0"}}])
 def test_what_was_measured_by_another_recipe_or_version_is_measured_again(runs, monkeypatch, other):
     keep(runs, 3, **other)
-    assert transfer.kept_pairs() == {}
-    monkeypatch.setattr(transfer, "measured", lambda _pair, seeds: record(seeds) | {"new": True})
-    assert transfer.outcome(PAIR, 3, 1.0) == record(3) | {"new": True}
-    assert transfer.kept_pairs() == {PAIR.name: record(3) | {"new": True}}
+    assert transfer.kept_pairs(HOW) == {}
+    monkeypatch.setattr(transfer, "measured", new_record)
+    assert transfer.outcome(PAIR, OPTIONS) == record(3) | {"new": True}
+    assert transfer.kept_pairs(HOW) == {PAIR.name: record(3) | {"new": True}}
 
 
 def test_a_pair_that_takes_too_long_is_told_and_leaves_no_record(runs, monkeypatch, capsys):

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from importlib import metadata
 from typing import Any
 
+import torch
+
 
 def standard_error(values: Sequence[float]) -> float | None:
     """Standard error of the mean; None of a single value, which tells nothing of it."""
@@ -57,13 +59,20 @@ def made_by(tool: str, options: argparse.Namespace) -> dict[str, Any]:
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "versions": {"python": platform.python_version(), "torch": metadata.version("torch")},
         "processors": os.cpu_count(),
+        "gpu": gpu_name(),
     }
+
+
+def gpu_name() -> str | None:
+    """The GPU that stages take by themselves; None where there is none."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
 
 
 def source_line(told: dict[str, Any]) -> str:
     """What ``made_by`` found, in one line."""
     versions = ", ".join(f"{name} {number}" for name, number in told["versions"].items())
-    return f"`{told['command']}`, {told['date']}, {versions}, {told['processors']} processors."
+    gpu = f", {told['gpu']}" if told.get("gpu") else ""
+    return f"`{told['command']}`, {told['date']}, {versions}, {told['processors']} processors{gpu}."
 
 
 def say(text: str) -> None:

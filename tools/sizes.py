@@ -27,7 +27,7 @@ from compressor.count import count
 from compressor.couplings.coupling import Couplings
 from compressor.data.catalog import data_root
 from compressor.files import fingerprint, read_json, write_json
-from compressor.pipeline import Where, run_recipe
+from compressor.pipeline import Where, finished_stages, run_recipe
 from compressor.recipe import Recipe, find_recipe, load_recipe
 from compressor.run import Run
 from compressor.sizes.family import FamilyPlan, make_family
@@ -129,8 +129,11 @@ class Seeded:
         if name != "search":
             base = self._source(self._recipe, "search").run
             Run(out).take_over(base, ("inspect", "dense"))
-        run = run_recipe(recipe, self._where(out, "train"))
-        return Source(run, recipe, (self._file.parent, Path()), _path(run))
+        run, folders = Run(out), (self._file.parent, Path())
+        # Not run where there is nothing to do: several of these may read one search at a time.
+        if "train" not in finished_stages(recipe, run, folders):
+            run = run_recipe(recipe, self._where(out, "train"))
+        return Source(run, recipe, folders, _path(run))
 
     def _sliced(self, name: str) -> Callable[[float], Row]:
         def made(share: float) -> Row:

@@ -3,10 +3,10 @@
 
     .venv/bin/python tools/transfer.py [--only PAIR,...] [--seeds N] [--max-minutes M] [--json]
 
-Each pair is a run and a transfer of it (``compressor transfer``), with few images and epochs, for a
-processor with two cores. What is done is not done again: a pair that was stopped, or took longer
-than its minutes, goes on where it was when the tool is started again. The pairs that are whole are
-written to ``docs/transfer.md``, as JSON beside it.
+Each pair is a run and a transfer of it (``compressor transfer``), with few epochs; without a GPU,
+fewer ``--images`` make it bearable. What is done is not done again: a pair that was stopped, or
+took longer than its minutes, goes on where it was when the tool is started again. The pairs that
+are whole are written to ``docs/transfer.md``, as JSON beside it.
 """
 
 import argparse
@@ -19,7 +19,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from transfer_pairs import PAIRS, Pair
+from seeds import gpu_name
+from transfer_pairs import PAIRS, How, Pair
 
 from compressor.bench.environment import environment
 from compressor.console import Console
@@ -43,24 +44,24 @@ def versions() -> dict[str, str]:
     return {name: metadata.version(name).split("+")[0] for name in PACKAGES}
 
 
-def made_of(pair: Pair) -> Record:
+def made_of(pair: Pair, how: How) -> Record:
     """What the record of a pair depends on beside its seeds."""
-    recipe = pair.recipe(RUNS / pair.name)
+    recipe = pair.recipe(RUNS / pair.name, how)
     return {"recipe": fingerprint(recipe.model_dump(mode="json")), "versions": versions()}
 
 
-def measured(pair: Pair, num_seeds: int) -> Record:
+def measured(pair: Pair, num_seeds: int, how: How) -> Record:
     """The record of one pair, made where it is not done."""
     folder, began = RUNS / pair.name, time.monotonic()
-    source = pair.make_run(folder / "run")
-    recipe = pair.recipe(folder)
+    source = pair.make_run(folder / "run", how)
+    recipe = pair.recipe(folder, how)
     plan = TransferPlan(folder / "to", recipe, num_seeds)
-    record = make_transfer(Origin.open(source), plan, Console(), "cpu")
+    record = make_transfer(Origin.open(source), plan, Console(), how.device)
     # Folders of this machine are nobody's business.
     record |= {"run": pair.name, "rows": [_without_runs(row) for row in record["rows"]]}
     record["data"] = {side: _without_path(data) for side, data in record["data"].items()}
     about = {"title": pair.title, "text": pair.text, "seconds": time.monotonic() - began}
-    return {**about, **record}
+    return {**about, "gpu": None if how.device == "cpu" else gpu_name(), **record}
 
 
 def _without_runs(row: Record) -> Record:
@@ -72,18 +73,19 @@ def _without_path(data: Record) -> Record:
     return {**data, "path": name}
 
 
-def outcome(pair: Pair, num_seeds: int, max_minutes: float) -> Record | None:
+def outcome(pair: Pair, options: argparse.Namespace) -> Record | None:
     """The kept record of as many seeds, or a new one; None where its minutes were over."""
-    record = kept_record(pair)
-    if record is not None and len(record["seeds"]) >= num_seeds:
+    how = how_of(options)
+    record = kept_record(pair, how)
+    if record is not None and len(record["seeds"]) >= options.seeds:
         return record
     try:
-        record = within(max_minutes * 60, lambda: measured(pair, num_seeds))
+        record = within(options.max_minutes * 60, lambda: measured(pair, options.seeds, how))
     except TimeOver:
-        told = f"{pair.name}: not done after {max_minutes:g} minutes; start the tool again."
+        told = f"{pair.name}: not done after {options.max_minutes:g} minutes; start the tool again."
         print(told, file=sys.stderr)
         return None
-    write_json(RUNS / pair.name / MEASURED, {**record, "made_of": made_of(pair)})
+    write_json(RUNS / pair.name / MEASURED, {**record, "made_of": made_of(pair, how)})
     return record
 
 
@@ -101,8 +103,8 @@ def page(about: Record) -> str:
         "weights it had (ticket) and with fresh ones (ticket-fresh), beside the dense network from "
         "scratch and fine-tuned, and beside random units of the same widths. Every row of a table "
         "has as many epochs. Mean and standard error over the seeds of the new task, in percent; "
-        "the run that the structure comes from is one. Subsets and few epochs: what counts is the "
-        "difference between rows, not the figure.",
+        "the run that the structure comes from is one. Few epochs: what counts is the difference "
+        "between rows, not the figure.",
         *([""] if missing else []),
         *([f"Not measured yet: {'; '.join(missing)}."] if missing else []),
     ]
@@ -115,7 +117,8 @@ def page(about: Record) -> str:
             record["text"],
             "",
             f"{told_of(data['from'])} -> {told_of(data['to'])}; {record['epochs']} epochs; seeds "
-            f"{seeds}; {record['date']}; the last start took {record['seconds'] / 60:.0f} minutes.",
+            f"{seeds}; {record['date']}, {record['gpu'] or 'no GPU'}; the last start took "
+            f"{record['seconds'] / 60:.0f} minutes.",
             "",
             *table_lines(record),
             "",
@@ -132,19 +135,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", default=",".join(PAIRS), help="pairs")
     parser.add_argument("--seeds", type=int, default=NUM_SEEDS, help="of the new task")
     parser.add_argument("--max-minutes", type=float, default=MAX_MINUTES, help="for each pair")
+    parser.add_argument("--images", type=int, help="training images of each task, or all")
+    parser.add_argument("--device", choices=("auto", "cpu"), default="auto")
     parser.add_argument("--json", action="store_true", help="print the record, nothing else")
     options = parser.parse_args(arguments)
     names = options.only.split(",")
     if strangers := [name for name in names if name not in PAIRS]:
         parser.error(f"--only {strangers[0]}: there are {', '.join(PAIRS)}.")
-    whole = {name: outcome(PAIRS[name], options.seeds, options.max_minutes) for name in names}
+    whole = {name: outcome(PAIRS[name], options) for name in names}
     words = sys.argv[1:] if arguments is None else arguments
     about: Record = {
         "command": " ".join([".venv/bin/python tools/transfer.py", *words]),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "versions": versions(),
         "cpu": environment()["cpu"],
-        "pairs": kept_pairs(),
+        "pairs": kept_pairs(how_of(options)),
     }
     write_json(DOCS / "transfer.json", about)
     write_text(DOCS / "transfer.md", page(about))
@@ -152,13 +157,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if all(whole.values()) else 1
 
 
-def kept_pairs() -> dict[str, Record]:
+def how_of(options: argparse.Namespace) -> How:
+    """What the command line says of how pairs are made."""
+    return How(options.device, options.images)
+
+
+def kept_pairs(how: How) -> dict[str, Record]:
     """The records of all pairs that are whole, in their order."""
-    records = {name: kept_record(pair) for name, pair in PAIRS.items()}
+    records = {name: kept_record(pair, how) for name, pair in PAIRS.items()}
     return {name: record for name, record in records.items() if record is not None}
 
 
-def kept_record(pair: Pair) -> Record | None:
+def kept_record(pair: Pair, how: How) -> Record | None:
     """What was measured of a pair; None where that is nothing, or was of other recipes or versions.
 
     The run that its structure comes from is not looked at: its stages know when they are stale.
@@ -167,7 +177,7 @@ def kept_record(pair: Pair) -> Record | None:
     if not path.is_file():
         return None
     record: Record = read_json(path)
-    return record if record.pop("made_of", None) == made_of(pair) else None
+    return record if record.pop("made_of", None) == made_of(pair, how) else None
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The pairs of tasks: how the run of each is made, and the recipe of the new task."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from compressor.pipeline import Given, Where, run_recipe
 from compressor.recipe import Recipe, find_recipe, load_recipe
 from compressor.stages.training import write_training
 from compressor.structure import Path as UnitsPath
+from compressor.train.device import Device
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGENET = ROOT / "runs" / "imagenet"
@@ -29,6 +30,25 @@ LAST_STAGE = "tune"
 
 NETWORK = ("model.factory=models/residual.py:residual_net",)
 BENCH = ("bench.rounds=4", "bench.warmup_rounds=1", "bench.warmup_seconds=0.0")
+
+
+@dataclass(frozen=True)
+class How:
+    """How a pair is made.
+
+    Attributes:
+        device: ``auto`` takes a GPU where there is one.
+        images: Training images of each task, or None for all; the pair with real weights has its
+            own few.
+    """
+
+    device: Device = "auto"
+    images: int | None = None
+
+    @property
+    def overrides(self) -> tuple[str, ...]:
+        """What it changes of a recipe."""
+        return () if self.images is None else (f"data.train_images={self.images}",)
 
 
 @dataclass(frozen=True)
@@ -46,42 +66,37 @@ class Pair:
     name: str
     title: str
     text: str
-    make_run: Callable[[Path], Path]
-    recipe: Callable[[Path], Recipe]
+    make_run: Callable[[Path, How], Path]
+    recipe: Callable[[Path, How], Recipe]
 
 
 def _recipe(base: str, *overrides: str) -> Recipe:
     return load_recipe(find_recipe(base), (*overrides, *BENCH))
 
 
-def _run(recipe: Recipe, folder: Path, given: dict[str, Given] | None = None) -> Path:
-    where = Where(
-        folder,
-        Console(),
-        "cpu",
-        resume=True,
-        model_folders=FOLDERS,
-        until=LAST_STAGE,
-        given=given or {},
-    )
+def _run(recipe: Recipe, where: Where) -> Path:
     return run_recipe(recipe, where).folder
+
+
+def _where(folder: Path, how: How) -> Where:
+    console, last = Console(), LAST_STAGE
+    return Where(folder, console, how.device, resume=True, model_folders=FOLDERS, until=last)
 
 
 # MNIST -> Fashion-MNIST
 
 GREY = (*NETWORK, "model.arguments={ widths = [16, 32, 64], stem_stride = 2 }")
-GREY_IMAGES = "data.train_images=10000"
 
 
-def _mnist_run(folder: Path) -> Path:
+def _mnist_run(folder: Path, how: How) -> Path:
     epochs = ("train.epochs=2", "tune.epochs=3")
-    data = ("name=mnist", "data.source=mnist", GREY_IMAGES)
-    return _run(_recipe("fashion-mnist", *GREY, *data, *epochs), folder)
+    data = ("name=mnist", "data.source=mnist", *how.overrides)
+    return _run(_recipe("fashion-mnist", *GREY, *data, *epochs), _where(folder, how))
 
 
-def _fashion(folder: Path) -> Recipe:
+def _fashion(folder: Path, how: How) -> Recipe:
     del folder
-    return _recipe("fashion-mnist", *GREY, GREY_IMAGES, "tune.epochs=5", "dense.augment=none")
+    return _recipe("fashion-mnist", *GREY, *how.overrides, "tune.epochs=5", "dense.augment=none")
 
 
 # CIFAR-10 animals -> vehicles
@@ -89,7 +104,6 @@ def _fashion(folder: Path) -> Recipe:
 COLOUR = (
     *NETWORK,
     "model.arguments={ widths = [16, 32, 64] }",
-    "data.train_images=6000",
     *(f"{stage}.precision=fp32" for stage in ("train", "tune", "dense")),
 )
 ANIMALS = ("bird", "cat", "deer", "dog", "frog", "horse")
@@ -100,15 +114,15 @@ def _classes(names: tuple[str, ...]) -> str:
     return f"data.classes={list(names)}"
 
 
-def _animals_run(folder: Path) -> Path:
+def _animals_run(folder: Path, how: How) -> Path:
     epochs = ("train.epochs=4", "tune.epochs=6")
-    data = ("name=cifar10-animals", _classes(ANIMALS))
-    return _run(_recipe("cifar10-resnet20", *COLOUR, *data, *epochs), folder)
+    data = ("name=cifar10-animals", _classes(ANIMALS), *how.overrides)
+    return _run(_recipe("cifar10-resnet20", *COLOUR, *data, *epochs), _where(folder, how))
 
 
-def _vehicles(folder: Path) -> Recipe:
+def _vehicles(folder: Path, how: How) -> Recipe:
     del folder
-    data = ("name=cifar10-vehicles", _classes(VEHICLES))
+    data = ("name=cifar10-vehicles", _classes(VEHICLES), *how.overrides)
     taught = ("tune.epochs=10", "tune.teacher_weight=0.5")
     return _recipe("cifar10-resnet20", *COLOUR, *data, *taught)
 
@@ -121,7 +135,7 @@ NUM_TRAIN, NUM_TEST = 1600, 800
 MOBILE = ("model.factory=torchvision:mobilenet_v2", "model.arguments={}", "data.source=npz")
 
 
-def _imagenet_run(folder: Path) -> Path:
+def _imagenet_run(folder: Path, how: How) -> Path:
     """The given weights; units ranked by the norms of their filters, and no image trained on."""
     fetch(IMAGENET)
     images = folder.parent / "imagenet-20.npz"
@@ -142,7 +156,7 @@ def _imagenet_run(folder: Path) -> Path:
         "tune.batch_size=16",
     )
     ranked = Given(_rank, ["filter norms", sha256(IMAGENET / WEIGHTS)])
-    return _run(recipe, folder, {"train": ranked})
+    return _run(recipe, replace(_where(folder, how), given={"train": ranked}))
 
 
 def _rank(context: Context, folder: Path) -> None:
@@ -168,7 +182,8 @@ def _save_samples(path: Path) -> None:
     _save(path, train, test, [str(number) for number in range(NUM_CLASSES)])
 
 
-def _mobile(folder: Path) -> Recipe:
+def _mobile(folder: Path, how: How) -> Recipe:
+    del how
     data = folder / "vehicles-96.npz"
     if not data.is_file():
         raw = only_classes(SOURCES["cifar10"].load(data_root() / "cifar10"), VEHICLES, "cifar10")
