@@ -34,7 +34,7 @@ def record(seeds):
             "title": PAIR.title,
             "text": PAIR.text,
             "seconds": 60.0,
-            "gpu": None,
+            "made_on": {"cpu": "C", "gpu": None, "versions": {"torch": "9.8"}},
             "date": "2026-01-02",
         },
         **{"data": {"from": data, "to": data}, "epochs": 5, "teacher_weight": 0.5},
@@ -124,6 +124,7 @@ def test_the_page_shows_the_pairs_that_are_whole_and_names_the_others(runs):
     page = (runs / "docs" / "transfer.md").read_text(encoding="utf-8")
     assert "## MNIST -> Fashion-MNIST" in page
     assert "| dense | fresh | all | 90.00 ± 1.00 |" in page
+    assert "took 1 minutes; C, torch 9.8." in page
     missing = next(line for line in page.splitlines() if line.startswith("Not measured yet"))
     assert "MNIST -> Fashion" not in missing
     written = read_json(runs / "docs" / "transfer.json")

@@ -61,7 +61,13 @@ def measured(pair: Pair, num_seeds: int, how: How) -> Record:
     record |= {"run": pair.name, "rows": [_without_runs(row) for row in record["rows"]]}
     record["data"] = {side: _without_path(data) for side, data in record["data"].items()}
     about = {"title": pair.title, "text": pair.text, "seconds": time.monotonic() - began}
-    return {**about, "gpu": None if how.device == "cpu" else gpu_name(), **record}
+    return {**about, "made_on": made_on(how), **record}
+
+
+def made_on(how: How) -> Record:
+    """Machine and versions that a pair was measured on and with; pairs may differ."""
+    gpu = None if how.device == "cpu" else gpu_name()
+    return {"cpu": environment()["cpu"], "gpu": gpu, "versions": versions()}
 
 
 def _without_runs(row: Record) -> Record:
@@ -91,13 +97,12 @@ def outcome(pair: Pair, options: argparse.Namespace) -> Record | None:
 
 def page(about: Record) -> str:
     """The tables of all pairs as Markdown."""
-    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
     pairs = about["pairs"]
     missing = [pair.title for name, pair in PAIRS.items() if name not in pairs]
     lines = [
         "# Structures on another task",
         "",
-        f"`{about['command']}`, {about['date']}, {versions}; {about['cpu']}.",
+        f"`{about['command']}`, {about['date']}.",
         "",
         "A structure is found on one task and trained on another, with a new head: with the "
         "weights it had (ticket) and with fresh ones (ticket-fresh), beside the dense network from "
@@ -117,8 +122,8 @@ def page(about: Record) -> str:
             record["text"],
             "",
             f"{told_of(data['from'])} -> {told_of(data['to'])}; {record['epochs']} epochs; seeds "
-            f"{seeds}; {record['date']}, {record['gpu'] or 'no GPU'}; the last start took "
-            f"{record['seconds'] / 60:.0f} minutes.",
+            f"{seeds}; {record['date']}; the last start took {record['seconds'] / 60:.0f} minutes; "
+            f"{told_made_on(record['made_on'])}.",
             "",
             *table_lines(record),
             "",
@@ -127,6 +132,12 @@ def page(about: Record) -> str:
             *record["notes"],
         ]
     return "\n".join([*lines, ""])
+
+
+def told_made_on(made_on: Record) -> str:
+    """Machine and versions in a few words."""
+    numbers = ", ".join(f"{name} {number}" for name, number in made_on["versions"].items())
+    return f"{made_on['gpu'] or made_on['cpu']}, {numbers}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -147,8 +158,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     about: Record = {
         "command": " ".join([".venv/bin/python tools/transfer.py", *words]),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "versions": versions(),
-        "cpu": environment()["cpu"],
         "pairs": kept_pairs(how_of(options)),
     }
     write_json(DOCS / "transfer.json", about)
