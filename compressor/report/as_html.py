@@ -1,18 +1,15 @@
-"""A report as one HTML file that needs no network: style, script and figures inside it."""
+"""A report as one HTML file that needs no network: style, script and drawings inside it."""
 
+import base64
+import hashlib
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from compressor.report.page import Report, Section
+from compressor.report.page import Report
 
 TEMPLATE_FOLDER = Path(__file__).parent
-PLOT_CONFIG = {
-    "responsive": True,
-    "displaylogo": False,
-    "modeBarButtons": [["zoom2d", "pan2d", "resetScale2d", "toImage"]],
-}
 
 
 def render(report: Report) -> str:
@@ -25,20 +22,11 @@ def render(report: Report) -> str:
         lstrip_blocks=True,
     )
     template = environment.get_template("page.html")
-    return template.render(report=report, plots=_plots(report.sections))
+    script = (TEMPLATE_FOLDER / "page.js").read_text(encoding="utf-8")
+    return template.render(report=report, script=Markup(script), script_hash=_hash(script))
 
 
-def _plots(sections: tuple[Section, ...]) -> dict[str, Markup]:
-    """HTML of each figure by its section's anchor; the first one brings the script for all."""
-    plots: dict[str, Markup] = {}
-    for section in sections:
-        if section.plot is not None:
-            markup = section.plot.figure.to_html(
-                config=PLOT_CONFIG,
-                full_html=False,
-                include_plotlyjs=False if plots else "inline",
-                # A fixed name: the same run gives the same bytes.
-                div_id=f"plot-{section.anchor}",
-            )
-            plots[section.anchor] = Markup(markup)
-    return plots
+def _hash(script: str) -> str:
+    """What the page's policy knows its one script by; no other may run."""
+    digest = hashlib.sha256(script.encode("utf-8")).digest()
+    return f"sha256-{base64.b64encode(digest).decode('ascii')}"

@@ -4,9 +4,10 @@ import html
 import re
 from itertools import chain
 
-from compressor.report.page import Listing, Report, Section, Table
+from compressor.report.page import Badge, Listing, Report, Section, Table
 
 SPECIAL = re.compile(r"([\\`*|~\[\]])")
+STATES = {"holds": "Holds:", "broken": "Broken:", "told": "Told:"}
 LOOSE_UNDERSCORE = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
 """An underscore that may start italics: one that does not stand between letters or digits."""
 
@@ -14,15 +15,20 @@ LOOSE_UNDERSCORE = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
 def render(report: Report) -> str:
     """The whole page."""
     blocks = [f"# {_text(report.title)}", f"**{_text(report.headline)}**"]
+    if report.badges:
+        blocks.append("\n".join(map(_badge, report.badges)))
     blocks.extend(chain.from_iterable(_section(section) for section in report.sections))
     return "\n\n".join(blocks) + "\n"
+
+
+def _badge(badge: Badge) -> str:
+    return f"- {STATES[badge.state]} **{_text(badge.kind)}** {_text(badge.text)}"
 
 
 def _section(section: Section) -> list[str]:
     blocks = [f"## {_text(section.title)}", *(_text(line) for line in section.text)]
     blocks.extend(_table(table) for table in section.tables)
-    if section.listing is not None:
-        blocks.append(_listing(section.listing))
+    blocks.extend(_listing(listing) for listing in section.listings)
     return blocks
 
 
@@ -42,7 +48,8 @@ def _row(cells: tuple[str, ...]) -> str:
 def _listing(listing: Listing) -> str:
     longest = max((len(run) for run in re.findall("`+", listing.text)), default=0)
     fence = "`" * max(3, longest + 1)
-    return _folded(listing.caption, f"{fence}json\n{listing.text}\n{fence}")
+    block = f"{fence}{listing.language}\n{listing.text.rstrip()}\n{fence}"
+    return _folded(listing.caption, block) if listing.folded else block
 
 
 def _folded(caption: str, content: str) -> str:

@@ -1,10 +1,11 @@
 """The sections on how it came about: path, widths, training, time; and what it was run with."""
 
-import json
 from statistics import median
 
+from markupsafe import Markup
+
 from compressor.report import figures, formats
-from compressor.report.page import Listing, Plot, Section, Table
+from compressor.report.page import Plot, Section, Table
 from compressor.report.run_files import Entries, Epoch, RunRecord
 
 
@@ -15,19 +16,23 @@ def path_section(run: RunRecord) -> Section:
     if run.path.is_empty():
         text = f"The method {run.path.method} has no path: it gives no unit a time of entry."
         return Section("path", title, (text, *_stop_texts(run.train_history)), tables=tables)
+    description = "Units of each coupling that have entered the support, over path time"
     entries = tuple(_entry_row(name, units) for name, units in run.path.couplings.items())
     columns = ("Coupling", "Units", "Entered", "Share", "First entry", "Median entry", "Last entry")
-    plot = Plot(
-        "Share of the units of each coupling that have entered the support, over path time",
-        figures.path_figure(run.path, _end_time(run)),
-    )
+    plot = Plot(description, _path_drawing(run, description))
     text = (
-        f"Method {run.path.method}. Path time is the sum of the step sizes; colours run from the "
-        "first coupling to the last. Entries are in path time."
+        f"Method {run.path.method}. Path time is the sum of the step sizes. Each lane is a "
+        "coupling, from the first to the last of the network; it is full where all of its units "
+        "have entered."
     )
     texts = (text, *_stop_texts(run.train_history))
     entry_table = Table("Entries of each coupling", columns, entries)
-    return Section("path", title, texts, plot, (entry_table, *tables))
+    return Section("path", title, texts, (plot,), (entry_table, *tables))
+
+
+def _path_drawing(run: RunRecord, description: str) -> Markup:
+    ends = [epoch.path_time for epoch in run.train_history if epoch.path_time is not None]
+    return figures.path_drawing(run.path, _end_time(run), ends, description)
 
 
 def _stop_texts(history: list[Epoch]) -> tuple[str, ...]:
@@ -111,7 +116,8 @@ def widths_section(run: RunRecord) -> Section:
     num_units = sum(width.units for width in run.widths)
     num_kept = sum(width.kept for width in run.widths)
     columns = ("Coupling", "Units", "Kept", "Share kept", "Share of MACs")
-    plot = Plot("Units of each coupling, dense and kept", figures.width_figure(run.widths))
+    description = "Units of each coupling before and after, from the first to the last"
+    plot = Plot(description, figures.widths_drawing(run.widths, description))
     aligned = run.summary.alignment
     text = (
         f"{formats.integer(num_kept)} of {formats.integer(num_units)} units stay. "
@@ -120,7 +126,7 @@ def widths_section(run: RunRecord) -> Section:
         f"{formats.percent(aligned.macs_share)} of their MACs."
     )
     table = Table("Units before and after", columns, rows)
-    return Section("widths", "Widths", (text,), plot, (table,))
+    return Section("widths", "Widths", (text,), (plot,), (table,))
 
 
 def training_section(run: RunRecord) -> Section:
@@ -133,10 +139,10 @@ def training_section(run: RunRecord) -> Section:
     trained = {stage: history for stage, history in histories.items() if history}
     if not trained:
         return Section("training", "Training", ("Nothing was trained in this run.",))
-    plot = Plot("Validation accuracy after each epoch", figures.accuracy_figure(trained))
-    return Section(
-        "training", "Training", (), plot, (_stages_table(trained), _epochs_table(trained))
-    )
+    description = "Validation accuracy after each epoch of each stage"
+    plot = Plot(description, figures.accuracy_chart(trained, description))
+    tables = (_stages_table(trained), _epochs_table(trained))
+    return Section("training", "Training", (), (plot,), tables)
 
 
 def _stages_table(histories: dict[str, list[Epoch]]) -> Table:
@@ -213,10 +219,3 @@ def environment_section(run: RunRecord) -> Section:
     rows = tuple(formats.flat(run.environment))
     table = Table("Machine and versions", ("Key", "Value"), rows, text_columns=2)
     return Section("environment", "Environment", tables=(table,))
-
-
-def settings_section(run: RunRecord) -> Section:
-    """The full settings, as JSON."""
-    listing = Listing("All settings", json.dumps(run.settings, indent=2, ensure_ascii=False))
-    text = f"Recipe {run.summary.recipe}, seed {run.summary.seed}."
-    return Section("settings", "Settings", (text,), listing=listing)

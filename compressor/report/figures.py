@@ -1,133 +1,129 @@
-"""The figures of a report; colours that read on a light and on a dark page, names escaped."""
+"""Drawings of how a network came about: its path, its widths, its training."""
 
-from __future__ import annotations
+from bisect import bisect_right
+from collections.abc import Sequence
 
-import html
-from typing import TYPE_CHECKING, Any
+from markupsafe import Markup
 
-from compressor.report.run_files import EntryPath, Epoch, Width
+from compressor.report import formats
+from compressor.report.chart import Axis, Line, draw_chart
+from compressor.report.markup import element, void
+from compressor.report.rows import Area, Group, Row, Span, draw_rows, legend
+from compressor.report.run_files import Entries, EntryPath, Epoch, Width
+from compressor.report.scale import scale_of
 
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
+MOMENTS = 200
+"""Places of the slider beside its start; at each of them the counts shown are exact."""
 
-DEPTH_COLOURS = ("#7c5cff", "#2f86eb", "#12a594", "#6aa52c", "#dd9a00", "#e5534b")
-"""From the first coupling of a network to its last."""
-
-STAGE_COLOURS = {"Dense": "#8b95a5", "Sparse training": "#dd7a00", "Tuning": "#2f86eb"}
-DENSE_COLOUR, KEPT_COLOUR = "rgba(139, 149, 165, 0.45)", "#2f86eb"
-CLEAR = "rgba(0, 0, 0, 0)"
-
-MAX_NAMED_LINES = 16
-"""With more lines than this a legend pushes the figure off the screen; pointing names a line."""
-
-MAX_LABEL = 22
-"""Characters of a tick label; a longer one leaves no room for the bars on a narrow screen."""
-
-TICKS = {"automargin": True, "ticks": "outside", "ticklen": 4, "tickcolor": CLEAR}
-HEIGHT_PX = 420
-BAR_PX = 24
-AROUND_BARS_PX = 110
+STAGE_KINDS = {"Dense": "dense", "Sparse training": "search", "Tuning": "slim"}
+"""How the line of each stage looks."""
 
 
-def path_figure(path: EntryPath, end_time: float) -> Figure:
-    """Share of the units of each coupling in the support over path time, as steps."""
-    from plotly.colors import sample_colorscale
-    from plotly.graph_objects import Figure, Scatter
+def path_drawing(
+    path: EntryPath, end_time: float, epoch_ends: Sequence[float], description: str
+) -> Markup:
+    """How the units of each coupling entered over path time, with a slider over that time.
 
-    num_lines = len(path.couplings)
-    places = [line / max(num_lines - 1, 1) for line in range(num_lines)]
-    colours = sample_colorscale(list(DEPTH_COLOURS), places)
-    figure = Figure(layout=_layout(HEIGHT_PX, "Path time", "Units in the support"))
-    for (name, entries), colour in zip(path.couplings.items(), colours, strict=True):
-        times, shares = share_steps(entries.times(), len(entries.entry_step), end_time)
-        line = {"shape": "hv", "color": colour, "width": 2}
-        lines = Scatter(x=times, y=shares, name=_text(name), mode="lines", line=line)
-        figure.add_trace(lines.update(hovertemplate="%{y:.1%} at %{x:.4g}"))
-    figure.update_layout(showlegend=num_lines <= MAX_NAMED_LINES)
-    figure.update_yaxes(tickformat=".0%", range=[0, 1.02])
-    return figure
+    Args:
+        path: Entries of each coupling, at least one of them.
+        end_time: Path time at which the search ended, > 0.
+        epoch_ends: Path time at the end of each epoch, rising; may be empty.
+        description: For those who do not see the drawing.
+    """
+    rows = tuple(_lane(name, units, end_time) for name, units in path.couplings.items())
+    lanes = draw_rows([Group("", rows)], description, "lanes")
+    data = {
+        "class": "path",
+        "data-end": f"{end_time:.6g}",
+        "data-epochs": " ".join(f"{time:.6g}" for time in epoch_ends),
+    }
+    return element("div", data, _slider(), lanes, _time_axis(end_time))
+
+
+def _lane(name: str, entries: Entries, end_time: float) -> Row:
+    times, num_units = entries.times(), len(entries.entry_step)
+    corners = share_steps(times, num_units, end_time)
+    value = f"{formats.integer(len(times))} of {formats.integer(num_units)}"
+    steps = " ".join(f"{at}:{count}" for at, count in counts_at_moments(times, end_time))
+    return Row(name, (Area(corners, "entered"),), value, data=f"{num_units};{steps}")
 
 
 def share_steps(
     times: list[float], num_units: int, end_time: float
-) -> tuple[list[float], list[float]]:
-    """Corners of the step line that counts ``times``, from 0 to ``end_time``, as shares of units.
+) -> tuple[tuple[float, float], ...]:
+    """Corners of the line that counts ``times``: share of ``end_time``, share of units.
 
     Units that enter at the same time make one corner; a coupling without units stays at 0.
     """
     corners = {0.0: 0.0}
     for rank, time in enumerate(times, start=1):
-        corners[time] = rank / num_units
-    corners[end_time] = len(times) / num_units if num_units else 0.0
-    return list(corners), list(corners.values())
+        corners[time / end_time] = rank / num_units
+    return tuple(corners.items())
 
 
-def width_figure(widths: list[Width]) -> Figure:
-    """Units of each coupling as bars: the dense ones behind, the kept ones before them."""
-    from plotly.graph_objects import Bar, Figure
+def counts_at_moments(times: list[float], end_time: float) -> list[tuple[int, int]]:
+    """``(moment, entries until then)``, for the moments of the slider at which the count changes.
 
-    height = AROUND_BARS_PX + BAR_PX * len(widths)
-    # Bars stand at numbers, not names: two long names may shorten to the same label.
-    rows = list(range(len(widths)))
-    names = [_text(width.coupling) for width in widths]
-    figure = Figure(layout=_layout(height, "Units", ""))
-    label = "%{customdata}: %{x}"
-    units, kept = [width.units for width in widths], [width.kept for width in widths]
-    for name, counts, colour in (("Dense", units, DENSE_COLOUR), ("Kept", kept, KEPT_COLOUR)):
-        bars = Bar(x=counts, y=rows, name=name, orientation="h", customdata=names)
-        figure.add_trace(bars.update(marker_color=colour, hovertemplate=label))
-    labels = [_text(_short(width.coupling)) for width in widths]
-    figure.update_layout(barmode="overlay", bargap=0.3)
-    figure.update_yaxes(tickvals=rows, ticktext=labels, autorange="reversed", showgrid=False)
-    return figure
+    Args:
+        times: Of entry, rising.
+        end_time: Path time of the last moment.
+    """
+    counts = [(at, bisect_right(times, end_time * at / MOMENTS)) for at in range(MOMENTS)]
+    counts.append((MOMENTS, len(times)))
+    return [(at, count) for at, count in counts if count and (not at or counts[at - 1][1] != count)]
 
 
-def accuracy_figure(histories: dict[str, list[Epoch]]) -> Figure:
-    """Validation accuracy after each epoch, one line for each stage."""
-    from plotly.graph_objects import Figure, Scatter
+def _slider() -> Markup:
+    """Hidden until the script is there to follow it."""
+    number = {"min": "0", "max": str(MOMENTS), "step": "1", "value": str(MOMENTS)}
+    name = "path-moment"
+    return element(
+        "div",
+        {"class": "slider", "hidden": ""},
+        element("label", {"for": name}, "Moment of the search"),
+        void("input", {"type": "range", "id": name, **number}),
+        # Not read out by itself: the slider says the same words.
+        element("output", {"for": name, "aria-live": "off"}),
+    )
 
-    figure = Figure(layout=_layout(HEIGHT_PX, "Epoch", "Validation accuracy"))
-    for stage, history in histories.items():
-        lines = Scatter(
-            x=[epoch.epoch for epoch in history],
-            y=[epoch.validation_accuracy for epoch in history],
-            name=stage,
-            mode="lines+markers",
-            marker={"size": 5},
-            line={"color": STAGE_COLOURS[stage], "width": 2},
-            hovertemplate="%{y:.2%} after epoch %{x}",
+
+def _time_axis(end_time: float) -> Markup:
+    ends = (element("span", {}, "0"), element("span", {}, formats.three_digits(end_time)))
+    title = element("span", {}, "path time")
+    return element("div", {"class": "time-axis", "aria-hidden": "true"}, ends[0], title, ends[1])
+
+
+def widths_drawing(widths: Sequence[Width], description: str) -> Markup:
+    """The network from its first coupling down to its last, dense behind kept, around one axis."""
+    most = max(width.units for width in widths)
+    rows = tuple(
+        Row(
+            width.coupling,
+            (_around(width.units / most, "dense"), _around(width.kept / most, "slim")),
+            f"{formats.integer(width.kept)} of {formats.integer(width.units)}",
         )
-        figure.add_trace(lines)
-    figure.update_yaxes(tickformat=".1~%")
-    return figure
+        for width in widths
+    )
+    keys = legend((("dense", "before"), ("slim", "after")))
+    return keys + draw_rows([Group("", rows)], description, "widths")
 
 
-def _layout(height_px: int, x_title: str, y_title: str) -> dict[str, Any]:
-    return {
-        "template": "none",
-        "height": height_px,
-        "margin": {"l": 8, "r": 8, "t": 32, "b": 8},
-        "modebar": {"bgcolor": CLEAR, "color": DENSE_COLOUR, "activecolor": KEPT_COLOUR},
-        "paper_bgcolor": CLEAR,
-        "plot_bgcolor": CLEAR,
-        "font": {"family": "system-ui, sans-serif", "size": 13},
-        # Dragging would zoom; on a small screen it has to scroll the page.
-        "dragmode": False,
-        "hovermode": "closest",
-        "hoverlabel": {"bgcolor": "#1f2733", "font": {"color": "#ffffff"}, "namelength": -1},
-        "showlegend": True,
-        # Below the figure: the buttons stand above it.
-        "legend": {"orientation": "h", "x": 0, "y": 0, "yref": "container", "yanchor": "bottom"},
-        "xaxis": {"title": {"text": x_title}, "rangemode": "tozero", **TICKS},
-        "yaxis": {"title": {"text": y_title}, **TICKS},
-    }
+def _around(share: float, kind: str) -> Span:
+    return Span((1 - share) / 2, (1 + share) / 2, kind)
 
 
-def _text(name: str) -> str:
-    # Plotly reads a few HTML tags and entities in names.
-    return html.escape(name, quote=False)
-
-
-def _short(name: str) -> str:
-    """The end of a long name: the layers of one network begin alike."""
-    return name if len(name) <= MAX_LABEL else f"…{name[1 - MAX_LABEL :]}"
+def accuracy_chart(histories: dict[str, list[Epoch]], description: str) -> Markup:
+    """Validation accuracy after each epoch, one line for each stage."""
+    reached = [e.validation_accuracy for history in histories.values() for e in history]
+    longest = max(history[-1].epoch for history in histories.values())
+    y = Axis("Validation accuracy", scale_of(min(reached), max(reached)), formats.short_percent)
+    x = Axis("Epoch", scale_of(0, longest), formats.number)
+    lines = [
+        Line(
+            tuple((epoch.epoch, epoch.validation_accuracy) for epoch in history),
+            STAGE_KINDS[stage],
+        )
+        for stage, history in histories.items()
+    ]
+    keys = legend([(STAGE_KINDS[stage], stage) for stage in histories])
+    return keys + draw_chart(x, y, lines, description)

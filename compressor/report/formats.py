@@ -61,6 +61,11 @@ def percent(share: float) -> str:
     return f"{100 * share:.2f} %"
 
 
+def short_percent(share: float) -> str:
+    """A share beside an axis: 92.5 %."""
+    return f"{100 * share:.4g} %"
+
+
 def signed_points(difference: float) -> str:
     """A difference between two shares in percentage points: -0.12 points."""
     points = round(100 * difference, 2)

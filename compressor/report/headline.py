@@ -2,6 +2,7 @@
 
 from compressor.engines import ENGINES
 from compressor.report import formats
+from compressor.report.given import given_facts
 from compressor.report.page import Fact
 from compressor.report.run_files import Summary
 from compressor.report.timings import Latency
@@ -23,10 +24,17 @@ def sentence(summary: Summary, latency: Latency) -> str:
 
 
 def facts(summary: Summary, latency: Latency) -> tuple[Fact, ...]:
-    """The figures on top: compute, speed, file and accuracy; and weights where some are zero."""
+    """The figures on top: compute, speed, file, accuracy; weights where some are zero; as given."""
     size = _fact(summary.dense.bytes, summary.slim.bytes, formats.SIZE_WORDS, "ONNX file")
     speed, weights = speed_facts(latency), weights_facts(summary)
-    return (macs_fact(summary), *speed, size, *weights, accuracy_fact(summary))
+    return (
+        macs_fact(summary),
+        *speed,
+        size,
+        *weights,
+        accuracy_fact(summary),
+        *given_facts(summary),
+    )
 
 
 def weights_facts(summary: Summary) -> tuple[Fact, ...]:

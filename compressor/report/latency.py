@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 from compressor.report import formats
 from compressor.report.headline import engine_name
-from compressor.report.page import Section, Table
-from compressor.report.run_files import Network, RunRecord, Summary
+from compressor.report.latency_drawing import latency_drawing, timed_places, times_of
+from compressor.report.page import Plot, Section, Table
+from compressor.report.run_files import RunRecord, Summary
 from compressor.report.timings import Chain, Latency, Percentiles, SpeedUp
 
 PERCENTILES = ("p50", "p90", "p99")
@@ -31,7 +32,9 @@ def latency_section(run: RunRecord) -> Section:
         return Section("latency", "Latency", ("No latency was measured in this run.",))
     chain = run.latency.chain
     tables = (table, timing) if chain is None else (table, _chain_table(chain), timing)
-    return Section("latency", "Latency", tuple(_notes(run)), tables=tables)
+    description = "Time for a batch, dense beside slim; each engine and batch to its own scale"
+    plot = Plot(description, latency_drawing(run.summary, run.latency, description))
+    return Section("latency", "Latency", tuple(_notes(run)), (plot,), tables)
 
 
 def _notes(run: RunRecord) -> Iterator[str]:
@@ -81,29 +84,19 @@ def _chain_table(chain: Chain) -> Table:
 
 def _latency_table(summary: Summary, latency: Latency) -> Table:
     dense, slim = summary.dense, summary.slim
-    places = dict.fromkeys(
-        (engine, batch)
-        for network in (dense, slim)
-        for engine, batches in network.latency_ms.items()
-        for batch in sorted(batches)
-    )
     rows = tuple(
         (
             engine_name(engine),
             formats.integer(batch),
-            *_percentiles(_times(dense, engine, batch)),
-            *_percentiles(_times(slim, engine, batch)),
+            *_percentiles(times_of(dense, engine, batch)),
+            *_percentiles(times_of(slim, engine, batch)),
             *_speedup(latency.speedup.get(engine, {}).get(batch)),
         )
-        for engine, batch in places
+        for engine, batch in timed_places(summary)
     )
     percentiles = (f"{network} {name}" for network in ("Dense", "Slim") for name in PERCENTILES)
     columns = ("Engine", "Batch", *percentiles, "Speed-up", "Interval")
     return Table("Latency of a batch", columns, rows)
-
-
-def _times(network: Network, engine: str, batch: int) -> Percentiles | None:
-    return network.latency_ms.get(engine, {}).get(batch)
 
 
 def _percentiles(times: Percentiles | None) -> tuple[str, str, str]:

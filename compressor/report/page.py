@@ -1,10 +1,9 @@
 """What a report consists of, before it is Markdown or HTML; all text here is unescaped."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Literal
 
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
+from markupsafe import Markup
 
 
 @dataclass(frozen=True)
@@ -24,30 +23,32 @@ class Table:
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure and, for those who do not see it, one sentence on what it shows."""
+    """A drawing for the page, and one sentence on what it shows; a table has the same figures."""
 
     description: str
-    figure: "Figure"
+    markup: Markup
 
 
 @dataclass(frozen=True)
 class Listing:
-    """Text whose spaces matter, which opens on demand."""
+    """Text in some ``language`` whose spaces matter; if ``folded`` it opens on demand."""
 
     caption: str
     text: str
+    language: str
+    folded: bool = True
 
 
 @dataclass(frozen=True)
 class Section:
-    """One heading with what stands under it, in this order: text, figure, tables, listing."""
+    """One heading with what stands under it, in this order: text, drawings, tables, listings."""
 
     anchor: str
     title: str
     text: tuple[str, ...] = ()
-    plot: Plot | None = None
+    plots: tuple[Plot, ...] = ()
     tables: tuple[Table, ...] = ()
-    listing: Listing | None = None
+    listings: tuple[Listing, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,20 @@ class Fact:
         return f"{self.value} {self.label}"
 
 
+State = Literal["holds", "broken", "told"]
+"""Of a check; ``told`` where there is a figure and no bound to it."""
+
+
+@dataclass(frozen=True)
+class Badge:
+    """One thing that was checked: its kind, its figures, how it came out, the section behind it."""
+
+    kind: str
+    text: str
+    state: State
+    anchor: str
+
+
 @dataclass(frozen=True)
 class Report:
     """A page: its title, the sentence that sums it up, the figures on top, and the sections."""
@@ -69,3 +84,4 @@ class Report:
     headline: str
     facts: tuple[Fact, ...]
     sections: tuple[Section, ...]
+    badges: tuple[Badge, ...] = ()

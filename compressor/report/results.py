@@ -3,6 +3,7 @@
 from typing import Any
 
 from compressor.report import formats
+from compressor.report.given import given_accuracy, given_row
 from compressor.report.page import Section, Table
 from compressor.report.run_files import RunRecord, Summary
 
@@ -42,6 +43,7 @@ def _comparison_table(summary: Summary) -> Table:
     dense, slim = summary.dense, summary.slim
     change = formats.signed_points(slim.accuracy - dense.accuracy)
     rows = (
+        *given_accuracy(summary),
         ("Accuracy", formats.percent(dense.accuracy), formats.percent(slim.accuracy), change),
         _count_row("MACs", dense.macs, slim.macs),
         _count_row("Parameters", dense.params, slim.params),
@@ -116,18 +118,27 @@ def accuracy_section(run: RunRecord) -> Section:
         for name, accuracy in stages
     )
     note = f"All on the same {formats.integer(summary.test_images)} test images."
+    rows = (*given_row(summary), *rows)
     table = Table("Accuracy after each stage", ("Stage or file", "Accuracy", "Against dense"), rows)
     return Section("accuracy", "Accuracy at each stage", (note,), tables=(table,))
 
 
 def certificate_section(run: RunRecord) -> Section:
     """How far stripping and exporting moved the outputs."""
-    certificate = run.summary.certificate
+    certificate, bounds = run.summary.certificate, run.certificate
     rows = (
-        ("Masked against stripped, float32", formats.difference(certificate.max_rel_diff_fp32)),
-        ("Masked against stripped, float64", formats.difference(certificate.max_rel_diff_fp64)),
+        _compared(
+            "Masked against stripped, float32",
+            certificate.max_rel_diff_fp32,
+            bounds.get("bound_fp32"),
+        ),
+        _compared(
+            "Masked against stripped, float64",
+            certificate.max_rel_diff_fp64,
+            bounds.get("bound_fp64"),
+        ),
         *(
-            (f"PyTorch against {exported.file}", formats.difference(exported.max_rel_diff))
+            _compared(f"PyTorch against {exported.file}", exported.max_rel_diff, exported.bound)
             for exported in run.summary.verify
         ),
     )
@@ -136,5 +147,19 @@ def certificate_section(run: RunRecord) -> Section:
         f"were given the same {formats.integer(certificate.inputs)} inputs; a difference in "
         "float32 that all but vanishes in float64 is rounding."
     )
-    table = Table("Outputs compared", ("Comparison", "Largest relative difference"), rows)
-    return Section("certificate", "Certificate", (note,), tables=(table,))
+    columns = ("Comparison", "Largest relative difference", "Bound")
+    tables = (Table("Outputs compared", columns, rows), *_certificate_tables(run))
+    return Section("certificate", "Certificate", (note,), tables=tables)
+
+
+def _compared(what: str, figure: float, bound: float | None) -> tuple[str, str, str]:
+    allowed = formats.NOTHING if bound is None else formats.difference(bound)
+    return (what, formats.difference(figure), allowed)
+
+
+def _certificate_tables(run: RunRecord) -> tuple[Table, ...]:
+    """The whole certificate; no table where a run does not have it at hand."""
+    if not run.certificate:
+        return ()
+    rows = tuple(formats.flat(run.certificate))
+    return (Table("The whole certificate", ("Key", "Value"), rows, text_columns=2, folded=True),)

@@ -20,13 +20,14 @@ from pydantic_core import ErrorDetails
 from compressor.errors import RunError
 from compressor.files import read_json
 from compressor.report.built import BuiltPlan
+from compressor.report.class_counts import ClassCounts
 from compressor.report.converted import Converted
+from compressor.report.family_file import Family, family_file
 from compressor.report.part import Part, Share
 from compressor.report.timings import Latency, Percentiles
 from compressor.structure import Granularity
 
 Content = TypeVar("Content")
-Entry = TypeVar("Entry")
 
 CONVERTED_FILE = "export/precisions.json"
 PLANS_FILE = "build/plans.json"
@@ -55,6 +56,14 @@ class Accuracy(Part):
     accuracy: Share
 
 
+class Given(Part):
+    """The network as the user gave it, before any training; without an accuracy, why not."""
+
+    weights: str
+    accuracy: Share | None
+    why_unmeasured: str | None
+
+
 class Certificate(Part):
     """How far the stripped network is from the masked one."""
 
@@ -69,6 +78,8 @@ class Exported(Part):
     file: str
     max_rel_diff: NonNegativeFloat
     accuracy: Share
+    bound: NonNegativeFloat | None = None
+    """On the difference; none where the gate is another, or a run of before does not say."""
 
 
 class Budget(Part):
@@ -106,6 +117,7 @@ class Summary(Part):
     recipe: str
     seed: int
     test_images: PositiveInt
+    given: Given | None = None
     dense: Network
     slim: Network
     masked: Accuracy
@@ -181,7 +193,9 @@ class Width(Part):
 class RunRecord:
     """Everything that a report is made from.
 
-    ``converted`` are the files in other precisions, ``plans`` those of TensorRT.
+    ``converted`` are the files in other precisions, ``plans`` those of TensorRT, ``classes`` the
+    counts on test images, ``certificate`` the whole of it, ``model_folders`` where files that the
+    recipe names were looked up, ``family`` other sizes made from the run. Runs of before lack some.
     """
 
     summary: Summary
@@ -193,6 +207,10 @@ class RunRecord:
     latency: Latency
     converted: list[Converted]
     plans: list[BuiltPlan]
+    classes: list[ClassCounts]
+    certificate: dict[str, Any]
+    model_folders: list[str]
+    family: Family | None
     environment: dict[str, Any]
     settings: dict[str, Any]
 
@@ -213,29 +231,53 @@ def read_run(folder: Path) -> RunRecord:
         latency=_read(folder, "bench/latency.json", Latency),
         converted=_read_if_there(folder, CONVERTED_FILE, list[Converted]),
         plans=_read_if_there(folder, PLANS_FILE, list[BuiltPlan]),
+        classes=_read_in(folder, "verify/verify.json", "classes", list[ClassCounts]),
+        certificate=_read_if_there(folder, "strip/certificate.json", dict[str, Any]),
+        model_folders=_read_in(folder, "places.json", "model_folders", list[str]),
+        family=_read_family(folder),
         environment=_read(folder, "environment.json", dict[str, Any]),
         settings=_read(folder, "settings.json", dict[str, Any]),
     )
 
 
-def _read_if_there(folder: Path, name: str, kind: type[list[Entry]]) -> list[Entry]:
+def _read_if_there(folder: Path, name: str, kind: type[Content]) -> Content:
     """Nothing in a run that made no such files, or of before they were listed."""
     if not (folder / name).exists():
-        return []
+        return kind()
     return _read(folder, name, kind)
+
+
+def _read_in(folder: Path, name: str, key: str, kind: type[Content]) -> Content:
+    """What stands at ``key`` of a file that other parts of a run may lack, or nothing."""
+    values = _read_if_there(folder, name, dict[str, Any])
+    return _checked(folder / name, values.get(key, kind()), kind, folder)
+
+
+def _read_family(folder: Path) -> Family | None:
+    path = family_file(folder)
+    return None if path is None else _read(path.parent, path.name, Family)
 
 
 def _read(folder: Path, name: str, kind: type[Content]) -> Content:
     path = folder / name
-    remedy = f"Make it with `compressor run RECIPE --out {shlex.quote(str(folder))}`."
     try:
-        return TypeAdapter(kind).validate_python(read_json(path))
+        content = read_json(path)
     except OSError as error:
-        raise RunError(f"{path} cannot be read: {error.strerror}. {remedy}") from error
-    except ValidationError as error:
-        raise RunError(f"{path} {_fault(error.errors()[0])}. {remedy}") from error
+        raise RunError(f"{path} cannot be read: {error.strerror}. {_remedy(folder)}") from error
     except ValueError as error:
-        raise RunError(f"{path} is not JSON: {error}. {remedy}") from error
+        raise RunError(f"{path} is not JSON: {error}. {_remedy(folder)}") from error
+    return _checked(path, content, kind, folder)
+
+
+def _checked(path: Path, content: object, kind: type[Content], folder: Path) -> Content:
+    try:
+        return TypeAdapter(kind).validate_python(content)
+    except ValidationError as error:
+        raise RunError(f"{path} {_fault(error.errors()[0])}. {_remedy(folder)}") from error
+
+
+def _remedy(folder: Path) -> str:
+    return f"Make it with `compressor run RECIPE --out {shlex.quote(str(folder))}`."
 
 
 def _fault(error: ErrorDetails) -> str:

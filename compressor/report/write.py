@@ -6,11 +6,15 @@ from compressor.files import write_text
 from compressor.report import (
     as_html,
     as_markdown,
+    badges,
+    classes,
     course,
     engine_plans,
+    family,
     headline,
     latency,
     precisions,
+    repeat,
     results,
 )
 from compressor.report.page import Report
@@ -18,17 +22,19 @@ from compressor.report.run_files import RunRecord, read_run
 
 SECTIONS = (
     results.comparison_section,
+    course.path_section,
+    course.widths_section,
+    lambda run: family.family_section(run.family),
     latency.latency_section,
     results.accuracy_section,
+    lambda run: classes.classes_section(run.classes),
     precisions.precisions_section,
     engine_plans.plans_section,
     results.certificate_section,
-    course.path_section,
-    course.widths_section,
     course.training_section,
     course.seconds_section,
     course.environment_section,
-    course.settings_section,
+    repeat.repeat_section,
 )
 
 
@@ -53,4 +59,5 @@ def build_report(run: RunRecord) -> Report:
         headline=headline.sentence(run.summary, run.latency),
         facts=headline.facts(run.summary, run.latency),
         sections=tuple(made for section in SECTIONS if (made := section(run)) is not None),
+        badges=badges.badges(run),
     )

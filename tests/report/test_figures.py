@@ -1,103 +1,92 @@
-import json
+import re
 
 import pytest
 
 from compressor.report import figures
 from compressor.report.run_files import read_run
 
+DESCRIPTION = "what it shows"
 
-def test_the_share_rises_at_each_entry_and_stays_to_the_end():
-    times, shares = figures.share_steps([1.0, 2.5, 2.5], num_units=4, end_time=5.0)
 
-    assert times == [0.0, 1.0, 2.5, 5.0]
-    assert shares == [0.0, 0.25, 0.75, 0.75]
+def test_the_share_rises_at_each_entry():
+    corners = figures.share_steps([1.0, 2.5, 2.5], num_units=4, end_time=5.0)
+
+    assert corners == ((0.0, 0.0), (0.2, 0.25), (0.5, 0.75))
 
 
 def test_a_unit_that_enters_at_time_zero_counts_from_the_start():
-    assert figures.share_steps([0.0], num_units=2, end_time=1.0) == ([0.0, 1.0], [0.5, 0.5])
+    assert figures.share_steps([0.0], num_units=2, end_time=1.0) == ((0.0, 0.5),)
 
 
 @pytest.mark.parametrize("num_units", [0, 3])
 def test_a_coupling_that_nothing_entered_stays_at_zero(num_units):
-    assert figures.share_steps([], num_units, end_time=2.0) == ([0.0, 2.0], [0.0, 0.0])
+    assert figures.share_steps([], num_units, end_time=2.0) == ((0.0, 0.0),)
 
 
-def test_the_path_has_one_line_for_each_coupling_ending_at_its_share(run):
+def test_counts_change_at_the_first_moment_that_is_not_before_the_entry():
+    counts = figures.counts_at_moments([0.0, 1.0, 1.001, 2.0], end_time=2.0)
+
+    assert counts == [(0, 1), (100, 2), (101, 3), (200, 4)]
+
+
+def test_the_last_moment_counts_all_whatever_rounding_does():
+    end_time = 0.1 + 0.2
+
+    assert figures.counts_at_moments([end_time], end_time)[-1] == (figures.MOMENTS, 1)
+
+
+def test_the_path_has_a_lane_for_each_coupling_ending_at_its_count(run):
     path = read_run(run.folder).path
 
-    figure = figures.path_figure(path, end_time=24.0)
+    markup = figures.path_drawing(path, 24.0, [1.0, 24.0], DESCRIPTION)
 
-    last = {trace.name: (trace.x[-1], trace.y[-1]) for trace in figure.data}
-    assert last == {
-        name: (24.0, len(entries.times()) / len(entries.entry_step))
-        for name, entries in path.couplings.items()
-    }
-
-
-def test_lines_have_different_colours(run):
-    figure = figures.path_figure(read_run(run.folder).path, end_time=24.0)
-
-    colours = {trace.line.color for trace in figure.data}
-    assert len(colours) == len(figure.data)
+    values = re.findall(r'data-steps="(\d+);([^"]*)">(\d+) of (\d+)<', markup)
+    assert len(values) == len(path.couplings)
+    for (units, steps, entered, of), entries in zip(values, path.couplings.values(), strict=True):
+        assert int(units) == int(of) == len(entries.entry_step)
+        assert int(entered) == len(entries.times())
+        assert not entries.times() or int(steps.rpartition(":")[2]) == len(entries.times())
+    assert 'data-end="24" data-epochs="1 24"' in markup
 
 
-def test_a_single_coupling_can_be_drawn(run):
-    path = read_run(run.folder).path
-    alone = path.model_copy(update={"couplings": {"stem": path.couplings["stem"]}})
+def test_the_slider_is_labelled_and_waits_for_the_script(run):
+    markup = figures.path_drawing(read_run(run.folder).path, 24.0, [], DESCRIPTION)
 
-    assert len(figures.path_figure(alone, end_time=24.0).data) == 1
-
-
-def test_a_legend_of_many_couplings_is_left_out(run):
-    path = read_run(run.folder).path
-    many = {f"layer{index}": path.couplings["stem"] for index in range(60)}
-
-    figure = figures.path_figure(path.model_copy(update={"couplings": many}), end_time=24.0)
-
-    assert not figure.layout.showlegend
+    assert '<div class="slider" hidden="">' in markup
+    assert '<label for="path-moment">' in markup
+    assert 'type="range" id="path-moment" min="0" max="200" step="1" value="200"' in markup
 
 
-def test_bars_show_dense_and_kept_units(run):
-    widths = read_run(run.folder).widths
+def test_widths_are_drawn_around_one_axis_to_one_scale(run):
+    widths = [
+        width.model_copy(update={"units": units, "kept": kept})
+        for width, (units, kept) in zip(
+            read_run(run.folder).widths, [(64, 32), (32, 8)], strict=False
+        )
+    ]
 
-    dense, kept = figures.width_figure(widths).data
+    markup = figures.widths_drawing(widths, DESCRIPTION)
 
-    assert list(dense.x) == [width.units for width in widths]
-    assert list(kept.x) == [width.kept for width in widths]
-
-
-def test_two_long_names_that_shorten_alike_keep_their_own_bars(run):
-    width = read_run(run.folder).widths[0]
-    names = [f"{start}.{'a' * 40}" for start in ("first", "second")]
-    widths = [width.model_copy(update={"coupling": name}) for name in names]
-
-    figure = figures.width_figure(widths)
-
-    assert list(figure.data[0].y) == [0, 1]
-    assert list(figure.data[0].customdata) == names
-    assert len(figure.layout.yaxis.ticktext[0]) == figures.MAX_LABEL
+    spans = re.findall(r'class="span (\w+)" style="left:([\d.]+)%;width:([\d.]+)%"', markup)
+    assert spans == [
+        *[("dense", "0", "100"), ("slim", "25", "50")],
+        *[("dense", "25", "50"), ("slim", "43.75", "12.5")],
+    ]
+    assert "8 of 32" in markup
 
 
-def test_names_are_escaped_in_the_way_plotly_reads_them(run):
-    width = read_run(run.folder).widths[0].model_copy(update={"coupling": "a<b>&c"})
-
-    figure = figures.width_figure([width])
-
-    assert figure.layout.yaxis.ticktext == ("a&lt;b&gt;&amp;c",)
-    assert list(figure.data[0].customdata) == ["a&lt;b&gt;&amp;c"]
-
-
-def test_each_training_stage_has_its_own_curve(run):
+def test_each_training_stage_has_its_own_line(run):
     record = read_run(run.folder)
     histories = {"Dense": record.dense_history, "Tuning": record.tune_history}
 
-    curves = figures.accuracy_figure(histories).data
+    markup = figures.accuracy_chart(histories, DESCRIPTION)
 
-    assert [curve.name for curve in curves] == ["Dense", "Tuning"]
-    assert list(curves[1].y) == [epoch.validation_accuracy for epoch in record.tune_history]
+    assert re.findall(r'class="line (\w+)"', markup) == ["dense", "slim"]
+    dots = re.search(r'class="dots slim" d="([^"]*)"', markup).group(1)
+    assert dots.count("h0") == len(record.tune_history)
 
 
-def test_figures_leave_the_background_to_the_page(run):
-    layout = json.loads(figures.width_figure(read_run(run.folder).widths).to_json())["layout"]
+def test_a_history_of_one_epoch_can_be_drawn(run):
+    histories = {"Tuning": read_run(run.folder).tune_history[:1]}
 
-    assert layout["paper_bgcolor"] == layout["plot_bgcolor"] == "rgba(0, 0, 0, 0)"
+    assert "nan" not in figures.accuracy_chart(histories, DESCRIPTION)
