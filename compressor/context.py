@@ -22,7 +22,7 @@ from compressor.strip.hold import hold
 from compressor.strip.plan import StripPlan
 from compressor.structure import Structure
 from compressor.tasks.classification import Classification
-from compressor.tasks.model import build_model
+from compressor.tasks.model import Start, start_model
 from compressor.tasks.weights import load_weights
 from compressor.train.device import Device, on_cpu
 from compressor.train.loop import Record, Surroundings
@@ -58,7 +58,10 @@ class Context:
     @cached_property
     def data(self) -> ImageData:
         """The data set, its validation images cut out."""
-        return load_data(self.recipe.data, self.data_root, self.recipe.seed)
+        data = load_data(self.recipe.data, self.data_root, self.recipe.seed)
+        for notice in data.notices:
+            self._warn_once(notice)
+        return data
 
     @cached_property
     def task(self) -> Classification:
@@ -108,13 +111,18 @@ class Context:
 
     def fresh_model(self) -> nn.Module:
         """The network as training starts from it; always the same one."""
+        return self.start().model
+
+    def start(self) -> Start:
+        """The network as training starts from it, and what became of the weights given for it."""
         folders = (*self.model_folders, shipped("models").parent)
         channels = self.data.image_shape[0]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.recipe.seed)
-            return build_model(
-                self.recipe.model, self.data.num_classes, channels, folders, self._warn_once
-            )
+            start = start_model(self.recipe.model, self.data.num_classes, channels, folders)
+        for notice in start.notices:
+            self._warn_once(notice)
+        return start
 
     def _warn_once(self, notice: str) -> None:
         if notice not in self._warned:

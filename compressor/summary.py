@@ -14,6 +14,9 @@ NO_GAIN = (
 PLAN_KEYS = ("file", "profile", "engine", "num_bytes", "accuracy", "unmeasured")
 """What the summary tells of a plan; the rest stands in its sidecar and in ``build/plans.json``."""
 
+GIVEN_FILE = "given.json"
+"""In ``dense``, where the recipe names weights: what they get right before anything is trained."""
+
 PASSES = 3
 """Training costs three forward passes: forward, gradient of the inputs, gradient of the weights."""
 
@@ -26,7 +29,8 @@ def make_summary(recipe: Recipe, run: Run) -> dict[str, Any]:
     dense teacher cost. ``weights`` says how many parameters of the slim network are not zero, as a
     share of its own and of the dense network's; at the granularity ``channel`` none are masked.
     ``alignment`` says how many weights have widths that suit the target. ``plans`` are TensorRT's,
-    where the recipe asks for some.
+    where the recipe asks for some. ``given`` is the network of the weights that the recipe names,
+    before any training; its accuracy is None where its classes are others.
     """
     counts = read_json(run.path("strip", "counts.json"))
     verified = read_json(run.path("verify", "verify.json"))
@@ -48,6 +52,7 @@ def make_summary(recipe: Recipe, run: Run) -> dict[str, Any]:
         "recipe": recipe.name,
         "seed": recipe.seed,
         "test_images": verified["test_images"],
+        **_given(run),
         "dense": _side("dense", accuracy, dense, dense_compute, latency, run),
         "slim": _side("slim", accuracy, slim, slim_compute, latency, run),
         "masked": {"accuracy": accuracy["masked"]},
@@ -79,6 +84,12 @@ def make_summary(recipe: Recipe, run: Run) -> dict[str, Any]:
 def search_macs(dense_macs: int, compute: dict[str, int]) -> int:
     """MACs of one forward pass of each image of the search; a network that grew was narrower."""
     return compute.get("forward_macs", dense_macs * compute["images"])
+
+
+def _given(run: Run) -> dict[str, Any]:
+    """The network as it was given; nothing where none was, or before it was measured."""
+    path = run.folder / "dense" / GIVEN_FILE
+    return {"given": read_json(path)} if path.is_file() else {}
 
 
 def _time_reached(recipe: Recipe, run: Run) -> dict[str, float]:

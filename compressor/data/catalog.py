@@ -15,6 +15,7 @@ from compressor.data.digits import Digits
 from compressor.data.fashion_mnist import FASHION_MNIST
 from compressor.data.folder import ImageFolder
 from compressor.data.mnist import MNIST, MNIST_5K
+from compressor.data.pictures import Broken, Resize
 from compressor.data.source import ImageData, RawData, Source, Split
 from compressor.data.split import hold_out
 from compressor.errors import DataError
@@ -52,6 +53,32 @@ class DataSettings(Settings):
         default=None,
         ge=1,
         description="Width and height to which image-folder resizes, in pixels; it needs one.",
+    )
+    resize: Resize = Field(
+        default="stretch",
+        # Stages of runs without a choice keep the keys that they had before there was one.
+        exclude_if=lambda value: value == "stretch",
+        description="How image-folder makes squares: `stretch`, or `crop`, the middle after "
+        "scaling the shorter side, as most networks of the ImageNet were trained.",
+    )
+    broken: Broken = Field(
+        default="refuse",
+        exclude_if=lambda value: value == "refuse",
+        description="What image-folder does with files that cannot be read: `refuse`, or "
+        "`leave-out`, with a warning that names them.",
+    )
+    mean: tuple[float, ...] | None = Field(
+        default=None,
+        strict=False,
+        exclude_if=lambda value: value is None,
+        description="Mean of each channel that inputs are normalised with, for pixels in [0, 1]; "
+        "that of the training images if not set. A trained network needs the one it knows.",
+    )
+    std: tuple[float, ...] | None = Field(
+        default=None,
+        strict=False,
+        exclude_if=lambda value: value is None,
+        description="Standard deviation of each channel, > 0, along with `mean`.",
     )
     validation_share: float = Field(
         default=0.1,
@@ -109,6 +136,18 @@ class DataSettings(Settings):
             raise ValueError(
                 f"image_size is {self.image_size}, but only {IMAGE_FOLDER.name} resizes its images"
             )
+        for name in ("resize", "broken"):
+            if not resizes and name in self.model_fields_set:
+                raise ValueError(f"{name} is for {IMAGE_FOLDER.name} alone: leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _normalisation_is_whole(self) -> "DataSettings":
+        if (self.mean is None) != (self.std is None):
+            lacking = "mean" if self.mean is None else "std"
+            raise ValueError(f"{lacking} is not set: give mean and std together, or neither")
+        if self.std is not None and min(self.std, default=0.0) <= 0:
+            raise ValueError(f"std is {list(self.std)}: give numbers above 0")
         return self
 
 
@@ -146,14 +185,31 @@ def load_data(settings: DataSettings, data_root: Path, seed: int) -> ImageData:
     raw = _load_raw(settings, data_root)
     if settings.classes is not None:
         raw = only_classes(raw, settings.classes, settings.source)
+    if settings.mean is not None and settings.std is not None:
+        raw = replace(raw, mean=settings.mean, std=settings.std)
     train, validation = _cut_validation(raw.train, settings, seed)
-    return ImageData(settings.source, train, validation, raw.test, raw.classes, raw.mean, raw.std)
+    return ImageData(
+        name=settings.source,
+        train=train,
+        validation=validation,
+        test=raw.test,
+        classes=raw.classes,
+        mean=raw.mean,
+        std=raw.std,
+        notices=raw.notices,
+    )
 
 
 def _load_raw(settings: DataSettings, root: Path) -> RawData:
     source = SOURCES[settings.source]
     if source is IMAGE_FOLDER:
-        source = replace(IMAGE_FOLDER, image_size=settings.image_size, cache=root / source.name)
+        source = replace(
+            IMAGE_FOLDER,
+            image_size=settings.image_size,
+            cache=root / source.name,
+            resize=settings.resize,
+            broken=settings.broken,
+        )
     if settings.path is not None:
         return source.load(Path(settings.path).expanduser())
     return source.load(root / source.name)

@@ -1,21 +1,20 @@
-"""``image-folder``: the user's own pictures, one folder per class, decoded once into an array."""
+"""``image-folder``: the user's own pictures, one folder per class, as nobody prepared them."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
 from compressor.console import Console
 from compressor.data.arrays import nothing_to_get
-from compressor.data.source import Images, RawData, Split
+from compressor.data.pictures import Broken, Form, Resize, decoded
+from compressor.data.source import Labels, RawData, Split
 from compressor.data.split import FIXED_TEST_SEED, FIXED_TEST_SHARE, hold_out
 from compressor.data.statistics import channel_statistics
 from compressor.errors import DataError
-from compressor.files import fingerprint, whole_file
 
 IMAGE_SUFFIXES = (
     ".bmp",
@@ -33,14 +32,11 @@ TRAIN_FOLDER = "train"
 TEST_FOLDERS = ("test", "val")
 """The first of these that is there holds the test images."""
 
-DEEP_MODES = ("I", "F")
-"""Pillow's names for more than 8 bits per channel begin so."""
+FOREIGN_FOLDERS = ("__MACOSX", "@eaDir")
+"""Left behind by archives and by network storage; never a class."""
 
-DECODE_ERRORS = (OSError, SyntaxError, TypeError, ValueError, Image.DecompressionBombError)
-"""What Pillow's decoders raise on broken files, found by feeding them such files."""
-
-CACHE_VERSION = 1
-"""Goes up when images are decoded differently, so that old caches are not read."""
+MAX_NAMED = 5
+"""Files that a notice names; it says how many more there are."""
 
 
 class LabelledFile(NamedTuple):
@@ -58,11 +54,13 @@ class Listing:
         classes: Names of the class folders, sorted.
         train: Files to train on.
         test: Files to report on.
+        notices: What of the folder was left out, a sentence each.
     """
 
     classes: tuple[str, ...]
     train: tuple[LabelledFile, ...]
     test: tuple[LabelledFile, ...]
+    notices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,10 +70,14 @@ class ImageFolder:
     Attributes:
         image_size: Width and height of the images, in pixels.
         cache: Folder for the decoded images; safe to delete, it is filled again.
+        resize: How a picture becomes a square.
+        broken: What happens to files that cannot be read.
     """
 
     image_size: int | None = None
     cache: Path | None = None
+    resize: Resize = "stretch"
+    broken: Broken = "refuse"
 
     name = "image-folder"
     description = (
@@ -96,12 +98,34 @@ class ImageFolder:
             raise DataError(f"{self.name} needs `image_size`: set it in pixels, for example 64.")
         listing = list_images(folder)
         files = (*listing.train, *listing.test)
-        images = decoded(files, self.image_size, self.cache)
-        labels = np.array([file.label for file in files], dtype=np.int64)
-        cut = len(listing.train)
-        train = Split(images[:cut], labels[:cut])
+        form = Form(self.image_size, self.resize)
+        found = decoded([file.path for file in files], form, self.broken, self.cache)
+        labels = np.array([file.label for file in files], dtype=np.int64)[found.kept]
+        cut = int((found.kept < len(listing.train)).sum())
+        _check_classes(labels[:cut], listing.classes, found.broken)
+        train = Split(found.images[:cut], labels[:cut])
+        test = Split(found.images[cut:], labels[cut:])
         mean, std = channel_statistics(train.images)
-        return RawData(train, Split(images[cut:], labels[cut:]), listing.classes, mean, std)
+        notices = (*listing.notices, *_told("file", "cannot be used", found.broken))
+        return RawData(train, test, listing.classes, mean, std, notices)
+
+
+def _check_classes(labels: Labels, classes: tuple[str, ...], broken: tuple[str, ...]) -> None:
+    counts = np.bincount(labels, minlength=len(classes))
+    if not counts.all():
+        raise DataError(
+            f"No training image of the class {classes[int(counts.argmin())]!r} can be read, for "
+            f"example: {broken[0]}. Mend its files, or remove the folder."
+        )
+
+
+def _told(what: str, why: str, names: Sequence[str]) -> tuple[str, ...]:
+    """One notice that names the first of ``names``; none where there are none."""
+    if not names:
+        return ()
+    rest = len(names) - MAX_NAMED
+    named = "; ".join(names[:MAX_NAMED]) + (f"; and {rest} more" if rest > 0 else "")
+    return (f"{len(names)} {what}{'s' if len(names) > 1 else ''} left out that {why}: {named}.",)
 
 
 def list_images(folder: Path) -> Listing:
@@ -117,7 +141,7 @@ def list_images(folder: Path) -> Listing:
     test_folder = _test_folder(folder)
     if test_folder is None:
         classes = _class_names(folder)
-        return _cut(classes, _labelled_files(folder, classes))
+        return _cut(classes, _labelled_files(folder, classes), strangers(folder))
     train_folder = folder / TRAIN_FOLDER
     classes = _class_names(train_folder)
     unlike = sorted(set(classes) ^ set(_class_names(test_folder)))
@@ -127,56 +151,28 @@ def list_images(folder: Path) -> Listing:
             "give both the same class folders."
         )
     return Listing(
-        classes, _labelled_files(train_folder, classes), _labelled_files(test_folder, classes)
+        classes,
+        _labelled_files(train_folder, classes),
+        _labelled_files(test_folder, classes),
+        strangers(folder),
     )
 
 
-def decode(path: Path, size: int) -> NDArray[np.uint8]:
-    """Decode an image, turned upright and resized without keeping its aspect.
+def strangers(folder: Path) -> tuple[str, ...]:
+    """What lies in ``folder`` and is not used, in one notice; hidden files are nobody's business.
 
-    Returns:
-        Red, green and blue, shape ``(3, size, size)``.
-
-    Raises:
-        DataError: The file cannot be decoded, or has more than 8 bits per channel.
+    That are files of other kinds, counted by suffix, and pictures beside the class folders.
     """
-    try:
-        with Image.open(path) as image:
-            if image.mode.startswith(DEEP_MODES):
-                raise DataError(
-                    f"{path} has more than 8 bits per channel (mode {image.mode}): "
-                    "convert it to 8 bits."
-                )
-            upright = ImageOps.exif_transpose(image).convert("RGB")
-            square = upright.resize((size, size), Image.Resampling.BILINEAR)
-    except DECODE_ERRORS as error:
-        raise DataError(
-            f"{path} cannot be read as an image ({error}): mend or remove it."
-        ) from error
-    return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1))
-
-
-def decoded(files: tuple[LabelledFile, ...], size: int, cache: Path) -> Images:
-    """Images of ``files`` in their order, mapped from a file in ``cache`` that is made if needed.
-
-    The file's name follows the names, sizes and times of change of all files: when one of them
-    changes, all are decoded anew.
-
-    Returns:
-        Shape ``(num_files, 3, size, size)``. Writing to it does not reach the disk.
-
-    Raises:
-        DataError: An image cannot be decoded, or the file in the cache is broken.
-    """
-    path = cache / f"{_fingerprint(files, size)}.npy"
-    if not path.is_file():
-        _write_images(path, (len(files), 3, size, size), (decode(f.path, size) for f in files))
-    try:
-        # Copy on write: PyTorch warns about arrays that it may not write to.
-        images: Images = np.load(path, mmap_mode="c", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path} is broken ({error}): delete it, it is made again.") from error
-    return images
+    places = [folder, *(folder / name for name in (TRAIN_FOLDER, *TEST_FOLDERS))]
+    loose, others = 0, Counter[str]()
+    for path in _shown_files(folder):
+        if path.suffix.lower() not in IMAGE_SUFFIXES:
+            others[path.suffix.lower() or "no suffix"] += 1
+        elif path.parent == folder or (path.parent in places and _test_folder(folder)):
+            loose += 1
+    found = [f"{number} {suffix}" for suffix, number in others.most_common(MAX_NAMED)]
+    found += [f"{loose} pictures that lie in no class folder"] if loose else []
+    return (f"Files left out in {folder}: {', '.join(found)}.",) if found else ()
 
 
 def _test_folder(folder: Path) -> Path | None:
@@ -190,7 +186,7 @@ def _class_names(folder: Path) -> tuple[str, ...]:
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder: set `path` to a folder of class folders.")
     folders = (path for path in folder.iterdir() if path.is_dir())
-    names = tuple(sorted(path.name for path in folders if not path.name.startswith(".")))
+    names = tuple(sorted(path.name for path in folders if _is_shown(path.name)))
     if len(names) < 2:
         raise DataError(
             f"The number of class folders in {folder} is {len(names)}: give two or more, "
@@ -213,16 +209,24 @@ def _labelled_files(folder: Path, classes: tuple[str, ...]) -> tuple[LabelledFil
 
 
 def _images_below(folder: Path) -> list[Path]:
-    return sorted(
+    return sorted(path for path in _shown_files(folder) if path.suffix.lower() in IMAGE_SUFFIXES)
+
+
+def _shown_files(folder: Path) -> Iterable[Path]:
+    return (
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in IMAGE_SUFFIXES
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.is_file() and all(map(_is_shown, path.relative_to(folder).parts))
     )
 
 
-def _cut(classes: tuple[str, ...], files: tuple[LabelledFile, ...]) -> Listing:
+def _is_shown(name: str) -> bool:
+    return not name.startswith(".") and name not in FOREIGN_FOLDERS
+
+
+def _cut(
+    classes: tuple[str, ...], files: tuple[LabelledFile, ...], notices: tuple[str, ...]
+) -> Listing:
     labels = np.array([file.label for file in files], dtype=np.int64)
     rest, held = hold_out(labels, FIXED_TEST_SHARE, FIXED_TEST_SEED)
     if not held.size:
@@ -234,21 +238,5 @@ def _cut(classes: tuple[str, ...], files: tuple[LabelledFile, ...]) -> Listing:
         classes,
         tuple(files[index] for index in np.sort(rest)),
         tuple(files[index] for index in np.sort(held)),
+        notices,
     )
-
-
-def _fingerprint(files: tuple[LabelledFile, ...], size: int) -> str:
-    facts = []
-    for path, _label in files:
-        stat = path.stat()
-        facts.append([str(path.resolve()), stat.st_size, stat.st_mtime_ns])
-    return fingerprint({"version": CACHE_VERSION, "image_size": size, "files": facts})
-
-
-def _write_images(path: Path, shape: tuple[int, ...], images: Iterator[NDArray[np.uint8]]) -> None:
-    """Write a ``.npy`` file one image at a time; a full disk is then an error, not a crash."""
-    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-    with whole_file(path) as temporary, temporary.open("wb") as file:
-        np.lib.format.write_array_header_1_0(file, header)
-        for image in images:
-            file.write(image.tobytes())

@@ -71,6 +71,7 @@ class RawData:
         classes: Name of each class; label ``i`` is ``classes[i]``.
         mean: Mean of each channel, for images scaled to [0, 1].
         std: Standard deviation of each channel, > 0, for images scaled to [0, 1].
+        notices: What a person should know of what was left out, a sentence each.
 
     Raises:
         DataError: A label is outside ``[0, len(classes))``, or the shapes do not agree.
@@ -81,6 +82,7 @@ class RawData:
     classes: tuple[str, ...]
     mean: Statistics
     std: Statistics
+    notices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         splits = {"training": self.train, "test": self.test}
@@ -99,6 +101,7 @@ class ImageData:
         classes: Name of each class; label ``i`` is ``classes[i]``.
         mean: Mean of each channel, for images scaled to [0, 1].
         std: Standard deviation of each channel, > 0, for images scaled to [0, 1].
+        notices: What a person should know of what was left out, a sentence each.
 
     Raises:
         DataError: A label is outside ``[0, num_classes)``, or the shapes do not agree.
@@ -111,6 +114,7 @@ class ImageData:
     classes: tuple[str, ...]
     mean: Statistics
     std: Statistics
+    notices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         splits = {"training": self.train, "validation": self.validation, "test": self.test}

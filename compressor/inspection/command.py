@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from compressor.console import Console
-from compressor.either import given_options, refuse_options
+from compressor.either import example, given_options, refuse_options
 from compressor.inspection.records import ImageShape
 
 HELP = (
@@ -48,6 +48,12 @@ OPTIONS: tuple[click.Parameter, ...] = (
 """For a network without a recipe."""
 
 
+EPILOG = example(
+    "compressor inspect digits --out runs/demo",
+    "compressor inspect torchvision:resnet18 --input-shape 3,96,96 --num-classes 10",
+)
+
+
 class InspectCommand(click.Command):
     """Inspects a network by its name; of a recipe, does what ``of_recipes`` does."""
 
@@ -56,6 +62,7 @@ class InspectCommand(click.Command):
             of_recipes.name,
             params=[*of_recipes.params, *OPTIONS],
             help=f"{of_recipes.help} {HELP}",
+            epilog=EPILOG,
         )
         self._of_recipes = of_recipes
 

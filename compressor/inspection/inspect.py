@@ -30,6 +30,7 @@ from compressor.strip.budget import Cost, StripSettings, removed_units, solve
 from compressor.strip.find import find_couplings
 from compressor.strip.trial import FORWARD_FAILURES
 from compressor.structure import Path as UnitsPath
+from compressor.structure import Structure
 from compressor.time_limit import TimeOver, within
 
 SECONDS = 60.0
@@ -206,16 +207,25 @@ def _why_unreached(layer: nn.Module, has_macs: bool) -> str:
     return "only in couplings that are kept whole, or in none"
 
 
-def outlook(couplings: Couplings, cost: Cost, keep_macs: float) -> Outlook:
-    """What ``keep_macs`` leaves if every coupling is thinned evenly, other settings as usual."""
+def thinned(couplings: Couplings, cost: Cost, keep_macs: float) -> Structure:
+    """The structure of ``keep_macs`` if every coupling is thinned evenly, other settings as usual.
+
+    Raises:
+        BudgetError: Widths do not allow it.
+    """
     # Scores fall alike from 1 to 0 in all couplings; equal ones would fill the first to the brim.
     scores = {
         coupling.name: 1 - (torch.arange(coupling.num_units) + 0.5) / coupling.num_units
         for coupling in couplings.free
     }
     path, settings = UnitsPath.of_scores("even", scores), StripSettings(keep_macs=keep_macs)
+    return solve(couplings, cost, path, couplings.everything(), settings)
+
+
+def outlook(couplings: Couplings, cost: Cost, keep_macs: float) -> Outlook:
+    """What ``keep_macs`` leaves if every coupling is thinned evenly, other settings as usual."""
     try:
-        structure = solve(couplings, cost, path, couplings.everything(), settings)
+        structure = thinned(couplings, cost, keep_macs)
     except BudgetError as failure:
         return Outlook(keep_macs, None, None, (), str(failure))
     removed = removed_units(structure)

@@ -14,7 +14,14 @@ from compressor.bench.pair import bench_pair
 from compressor.context import Context
 from compressor.couplings.coupling import mask_
 from compressor.export.onnx import export_onnx
-from compressor.export.verify import check_parity, parity, predictor, random_inputs
+from compressor.export.per_class import Guesses, Noting, count_classes
+from compressor.export.verify import (
+    FP32_TOLERANCE,
+    check_parity,
+    parity,
+    predictor,
+    random_inputs,
+)
 from compressor.files import read_json, write_json
 from compressor.package.description import Accuracy, Counts, Description, Preprocessing
 from compressor.package.write import Contents, Records, packed_model, write_package
@@ -66,7 +73,9 @@ def verify(context: Context, folder: Path) -> None:
         "stripped_before_tuning": context.slim_model("strip"),
         "slim": context.slim_model("tune"),
     }
-    accuracy = {name: _test_accuracy(context, model) for name, model in networks.items()}
+    accuracy, guesses = {}, {}
+    for name, model in networks.items():
+        accuracy[name], guesses[name] = _test_answers(context, model)
     files = []
     for name, network in (("model.onnx", "slim"), ("dense.onnx", "dense")):
         path = context.run.path("export", name)
@@ -75,7 +84,8 @@ def verify(context: Context, folder: Path) -> None:
         check_parity(measured, path)
         with closing(OnnxRuntimeRunner(path, torch.get_num_threads())) as runner:
             right = context.task.accuracy(predictor(runner), "test")
-        files.append({"file": name, "max_rel_diff": measured.max_rel_diff, "accuracy": right})
+        row = {"file": name, "max_rel_diff": measured.max_rel_diff, "accuracy": right}
+        files.append(row | {"bound": FP32_TOLERANCE})
     files += verified_precisions(context)
     write_json(
         folder / "verify.json",
@@ -83,6 +93,9 @@ def verify(context: Context, folder: Path) -> None:
             "accuracy": accuracy,
             "files": files,
             "test_images": len(context.data.test),
+            "classes": count_classes(
+                context.data.classes, context.data.test.labels, guesses["dense"], guesses["slim"]
+            ),
             "granularity": "channel" if masks is None else masks.granularity,
             "nonzero_params": {name: num_nonzero(networks[name]) for name in ("dense", "slim")},
         },
@@ -112,7 +125,11 @@ def package(context: Context, folder: Path) -> None:
     run, recipe, data = context.run, context.recipe, context.data
     folders = (*context.model_folders, shipped("models").parent)
     model, architecture = packed_model(recipe.model, folders)
-    counts = read_json(run.path("strip", "counts.json"))["slim"]
+    sizes = {
+        name: Counts(macs=found["macs"], params=found["params"], bytes=found["bytes"])
+        for name, found in read_json(run.path("strip", "counts.json")).items()
+    }
+    timed = run.folder / "bench" / "latency.json"
     verified = read_json(run.path("verify", "verify.json"))
     description = Description(
         name=recipe.name,
@@ -123,9 +140,11 @@ def package(context: Context, folder: Path) -> None:
             image_shape=data.image_shape,
             mean=data.mean,
             std=data.std,
-            stretched=recipe.data.image_size is not None,
+            stretched=recipe.data.image_size is not None and recipe.data.resize == "stretch",
+            resize=None if recipe.data.image_size is None else recipe.data.resize,
         ),
-        counts=Counts(macs=counts["macs"], params=counts["params"], bytes=counts["bytes"]),
+        counts=sizes["slim"],
+        dense=sizes["dense"],
         accuracy=Accuracy(
             dense=verified["accuracy"]["dense"],
             slim=verified["accuracy"]["slim"],
@@ -143,6 +162,8 @@ def package(context: Context, folder: Path) -> None:
             certificate=read_json(run.path("strip", "certificate.json")),
             recipe=recipe.model_dump(mode="json"),
             environment=read_json(run.folder / "environment.json"),
+            # Members of a family are timed beside each other, and not each for itself.
+            latency=read_json(timed) if timed.is_file() else None,
         ),
     )
     # The folder of an unfinished stage holds a note of the run, and a package nothing of others.
@@ -163,13 +184,16 @@ def report(context: Context, folder: Path) -> None:
     context.console.say(f"report: {run.folder / 'report.html'}")
 
 
-def _test_accuracy(context: Context, model: nn.Module) -> float:
+def _test_answers(context: Context, model: nn.Module) -> tuple[float, Guesses]:
+    """Accuracy on the test images, and the class that the network gave each of them."""
+
     @torch.no_grad()
     def predict(inputs: Tensor) -> Tensor:
         outputs: Tensor = model(inputs.to(context.torch_device))
         return outputs
 
+    noting = Noting(predict)
     model.to(context.torch_device)
-    right = context.task.accuracy(predict, "test")
+    right = context.task.accuracy(noting, "test")
     model.to("cpu")
-    return right
+    return right, noting.guesses()

@@ -31,7 +31,6 @@ from compressor.strip.cost import Cost
 from compressor.strip.latency import (
     LIMIT,
     LatencyTable,
-    Trial,
     approach,
     latency_table,
     nearest,
@@ -120,7 +119,7 @@ def solve_in_time(problem: Problem, measuring: Measuring) -> tuple[Structure, di
         )
     best = nearest(trials, asked)
     if same(best.structure, floors) and best.got > (1 + LIMIT) * asked:
-        raise BudgetError(_too_little(problem.settings, given, best, dense_ms, measuring.target))
+        raise BudgetError(_too_little(problem.settings, given, best.got, dense_ms, measuring))
     record = {
         "asked": {**problem.settings.budget(), "share": asked, "ms": asked * dense_ms},
         "predicted": {"share": best.predicted, "ms": best.predicted * dense_ms},
@@ -137,6 +136,25 @@ def solve_in_time(problem: Problem, measuring: Measuring) -> tuple[Structure, di
         ],
     }
     return best.structure, record
+
+
+def check_floors(problem: Problem, measuring: Measuring) -> str:
+    """What the floors take of the budget, as measured, for a person; no layer is timed alone.
+
+    Raises:
+        BudgetError: Even the floors take longer, or the target cannot be measured here.
+    """
+    check_measurable(measuring.target)
+    floors = floor_structure(problem.couplings, problem.cost, problem.path, problem.settings)
+    with _dense(problem, measuring) as dense:
+        dense_ms, share = dense.alone(), dense.share(floors)
+    given, asked = _asked(problem.settings, dense_ms)
+    if share > (1 + LIMIT) * asked:
+        raise BudgetError(_too_little(problem.settings, given, share, dense_ms, measuring))
+    return (
+        f"{given}: {asked:.1%} of the dense network's {dense_ms:.3g} ms with "
+        f"{measuring.target.engine}; the floors take {share:.1%}"
+    )
 
 
 @contextmanager
@@ -201,12 +219,12 @@ def _solved(problem: Problem, budget: Budget, floors: Structure) -> Structure:
 
 
 def _too_little(
-    settings: StripSettings, given: str, floor: Trial, dense_ms: float, target: TargetSettings
+    settings: StripSettings, given: str, floors: float, dense_ms: float, measuring: Measuring
 ) -> str:
     return (
-        f"{given}: the floors alone take {floor.got * dense_ms:.3g} ms, {floor.got:.3f} of the "
-        f"dense network's {dense_ms:.3g} ms, as measured with {target.engine}. Raise the budget, "
-        f"or lower strip.floor_share ({settings.floor_share:g}) or strip.round_to "
+        f"{given}: the floors alone take {floors * dense_ms:.3g} ms, {floors:.3f} of the "
+        f"dense network's {dense_ms:.3g} ms, as measured with {measuring.target.engine}. Raise the "
+        f"budget, or lower strip.floor_share ({settings.floor_share:g}) or strip.round_to "
         f"({settings.round_to})."
     )
 

@@ -39,11 +39,7 @@ LATENCY_FILE = "latency_budget.json"
 def inspect(context: Context, folder: Path) -> None:
     """Couplings and size of the dense network, and its export, before anything is trained."""
     couplings, model = context.couplings, context.fresh_model()
-    context.check_output(model)
-    if not couplings.free:
-        reasons = "; ".join(f"{frozen.name}: {frozen.reason}" for frozen in couplings.frozen)
-        raise RunError(f"No unit of {context.recipe.model.factory} can be removed: {reasons}.")
-    _check_later_stages(context, model)
+    check_network(context, model)
     shape, trial = context.data.image_shape, folder / "preflight.onnx"
     how = export_onnx(model, shape, trial, context.recipe.export)
     trial.unlink()
@@ -70,9 +66,21 @@ def inspect(context: Context, folder: Path) -> None:
     )
 
 
-def _check_later_stages(context: Context, model: nn.Module) -> None:
-    """Find out here, and not after a search, what the network does not allow."""
+def check_network(context: Context, model: nn.Module) -> None:
+    """Find out before a search what the network does not allow.
+
+    Raises:
+        CouplingError: Its couplings cannot be found.
+        ModelError: Its outputs do not fit the data.
+        RunError: Nothing can be removed.
+        TrainError: Its features cannot be watched in tuning, or it cannot grow as asked.
+        BudgetError: What growing starts from is above a ceiling.
+    """
     recipe, couplings = context.recipe, context.couplings
+    context.check_output(model)
+    if not couplings.free:
+        reasons = "; ".join(f"{frozen.name}: {frozen.reason}" for frozen in couplings.frozen)
+        raise RunError(f"No unit of {recipe.model.factory} can be removed: {reasons}.")
     if recipe.tune.features:
         # In the form in which it will be cut: a captured graph has no modules to watch.
         uncut = apply(make_plan(model, couplings, couplings.everything()), model)

@@ -14,6 +14,7 @@ from compressor.sparsity.base import Horizon
 from compressor.sparsity.catalog import build_sparsifier
 from compressor.sparsity.dense import Dense, DenseSettings
 from compressor.sparsity.held import Held
+from compressor.stages.given import measure_given
 from compressor.stages.ticket import search_keeping
 from compressor.stages.weight_level import live_support, zero_outside_
 from compressor.strip.budget import Cost
@@ -34,10 +35,14 @@ from compressor.train.stopping import StopRule
 
 
 def dense(context: Context, folder: Path) -> None:
-    """The dense reference: trained for as long as search and tuning, or the given weights."""
-    model, history = context.fresh_model(), []
-    settings = context.recipe.dense_settings()
-    if context.recipe.model.weights is None:
+    """The dense reference: trained for as long as search and tuning, or the given weights.
+
+    Given weights are measured before anything is trained. With a new head they are trained too.
+    """
+    start, history = context.start(), []
+    model, settings = start.model, context.recipe.dense_settings()
+    measure_given(context, start, folder)
+    if context.recipe.model.weights is None or start.new_head:
         task = context.task_of(settings)
         history = _train(context, folder, _job(context, "dense", model, settings, TaskLoss(task)))
     write_training(context, folder, model, history, _images(history, settings))

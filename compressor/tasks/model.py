@@ -1,10 +1,12 @@
 """Networks by name: a torchvision or timm builder, or a factory in a Python file."""
 
+import difflib
 import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,8 @@ from torch import nn
 
 from compressor.errors import MissingExtra, ModelError
 from compressor.settings import Settings
-from compressor.tasks.weights import load_weights
+from compressor.tasks.head import followers
+from compressor.tasks.weights import load_body
 
 Scalar = str | int | float | bool
 
@@ -31,8 +34,24 @@ class ModelSettings(Settings):
     weights: str | None = None
     """Weights to start from, ``.safetensors`` or a ``.pth`` that holds only tensors.
 
-    They are then the dense network, and no dense training is done.
+    They are then the dense network, and no dense training is done. If they are for another number
+    of classes, the head is made new, and the dense network is trained from them.
     """
+
+
+@dataclass(frozen=True)
+class Start:
+    """A network as training starts from it.
+
+    Attributes:
+        model: The network.
+        notices: What had to be done to the weights of a file, a sentence each.
+        new_head: Its tensors that the file has for another number of classes; drawn at random.
+    """
+
+    model: nn.Module
+    notices: tuple[str, ...] = ()
+    new_head: tuple[str, ...] = ()
 
 
 def build_model(
@@ -55,7 +74,42 @@ def build_model(
         ModelError: No such factory, or it does not accept its arguments.
         MissingExtra: timm is asked for and not installed.
     """
+    start = start_model(settings, num_classes, in_channels, folders)
+    for notice in start.notices:
+        say(notice)
+    return start.model
+
+
+def start_model(
+    settings: ModelSettings, num_classes: int, in_channels: int, folders: tuple[Path, ...]
+) -> Start:
+    """The network, and what became of the weights that the settings name.
+
+    Args:
+        settings: Which network.
+        num_classes: Classes of the data.
+        in_channels: Channels of its images.
+        folders: Where factory files are looked for, in this order.
+
+    Raises:
+        ModelError: As ``build_model``, or the weights are not for this network.
+        MissingExtra: timm is asked for and not installed.
+    """
     factory = _factory(settings.factory, folders)
+    model = _built(factory, settings, num_classes, in_channels)
+    if settings.weights is None:
+        return Start(model)
+
+    def head() -> tuple[str, ...]:
+        return followers(model, _built(factory, settings, num_classes + 1, in_channels))
+
+    loaded = load_body(model, find_file(settings.weights, folders), head)
+    return Start(model, loaded.notices, loaded.new_head)
+
+
+def _built(
+    factory: Callable[..., Any], settings: ModelSettings, num_classes: int, in_channels: int
+) -> nn.Module:
     arguments = {**_data_arguments(factory, num_classes, in_channels), **settings.arguments}
     try:
         model = factory(**arguments)
@@ -69,9 +123,6 @@ def build_model(
             f"{settings.factory} gave a {type(model).__name__}, not a torch.nn.Module. "
             "Name a function that returns the network."
         )
-    if settings.weights is not None:
-        for notice in load_weights(model, find_file(settings.weights, folders)):
-            say(notice)
     return model
 
 
@@ -95,12 +146,19 @@ def _factory(reference: str, folders: tuple[Path, ...]) -> Callable[..., Any]:
     )
 
 
+def _near(name: str, names: Sequence[str]) -> str:
+    """The nearest of ``names`` as a sentence; empty if none is near."""
+    found = difflib.get_close_matches(name, names, n=1)
+    return f"Did you mean {found[0]}? " if found else ""
+
+
 def _torchvision(name: str) -> Callable[..., Any]:
     from torchvision import models
 
     # Of this module only: detectors and segmenters have other outputs, and fetch weights.
     if name not in models.list_models(module=models):
-        raise ModelError(f"torchvision has no model {name!r}. See `compressor list models`.")
+        near = _near(name, models.list_models(module=models))
+        raise ModelError(f"torchvision has no model {name!r}. {near}See `compressor list models`.")
 
     def build(**arguments: Any) -> nn.Module:
         built: nn.Module = models.get_model(name, weights=None, **arguments)
@@ -114,7 +172,8 @@ def _timm(name: str) -> Callable[..., Any]:
         raise MissingExtra(f"timm:{name} needs timm. Install it: pip install timm.")
     timm = importlib.import_module("timm")
     if not timm.is_model(name):
-        raise ModelError(f"timm has no model {name!r}. See timm.list_models().")
+        near = _near(name, timm.list_models())
+        raise ModelError(f"timm has no model {name!r}. {near}See timm.list_models().")
 
     def build(num_classes: int, in_chans: int, **arguments: Any) -> Any:
         return timm.create_model(name, num_classes=num_classes, in_chans=in_chans, **arguments)
@@ -143,7 +202,10 @@ def _from_file(path: str, name: str, folders: tuple[Path, ...]) -> Callable[...,
         ) from failure
     factory = getattr(module, name, None)
     if not callable(factory):
-        raise ModelError(f"{file} has no function {name!r}. Name one that returns the network.")
+        near = _near(name, [known for known, value in vars(module).items() if callable(value)])
+        raise ModelError(
+            f"{file} has no function {name!r}. {near}Name one that returns the network."
+        )
     return factory  # type: ignore[no-any-return]
 
 

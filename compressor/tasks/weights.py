@@ -6,7 +6,8 @@ import tarfile
 import warnings
 import zipfile
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from compressor.errors import ModelError
-
-State = Mapping[str, Tensor]
+from compressor.tasks.head import State as State
+from compressor.tasks.head import only_head_differs
 
 PREFIXES = ("module.", "_orig_mod.")
 """What ``DataParallel`` and ``torch.compile`` put before every name."""
@@ -25,8 +26,36 @@ COUNTER = "num_batches_tracked"
 """Batches that a norm has seen: networks saved before PyTorch 0.4.1 lack it."""
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """What became of a file of weights.
+
+    Attributes:
+        notices: What had to be done, a sentence each.
+        new_head: Tensors of the network that the file has for another number of classes; they are
+            as the network was built.
+    """
+
+    notices: tuple[str, ...]
+    new_head: tuple[str, ...] = ()
+
+
+def no_head() -> tuple[str, ...]:
+    """Says that no tensor may differ."""
+    return ()
+
+
 def load_weights(model: nn.Module, path: Path) -> tuple[str, ...]:
-    """Load a state dict into ``model``; what had to be done for it, a sentence each.
+    """Load a state dict into ``model``, whole; what had to be done for it, a sentence each.
+
+    Raises:
+        ModelError: As ``load_body``, and for another number of classes.
+    """
+    return load_body(model, path, no_head).notices
+
+
+def load_body(model: nn.Module, path: Path, find_head: Callable[[], Collection[str]]) -> Loaded:
+    """Load a state dict into ``model``; a head for another number of classes stays as built.
 
     Read are safetensors and what ``torch.save`` writes, now or formerly, saved on any device: the
     state dict itself, or a dictionary with just one in it. A prefix that all names have
@@ -43,9 +72,27 @@ def load_weights(model: nn.Module, path: Path) -> tuple[str, ...]:
     given, unwrapped = _state_dict(path, _read(path))
     given, bare = _without_prefix(path, given, wanted)
     given = _with_ties(given, wanted)
+    given, new_head, replaced = _without_head(path, given, wanted, find_head)
     _check_fit(path, wanted, given)
     model.load_state_dict({name: given.get(name, value.detach()) for name, value in wanted.items()})
-    return (*unwrapped, *bare, *_casts(path, wanted, given))
+    return Loaded((*unwrapped, *bare, *replaced, *_casts(path, wanted, given)), new_head)
+
+
+def _without_head(
+    path: Path, given: State, wanted: State, find_head: Callable[[], Collection[str]]
+) -> tuple[State, tuple[str, ...], tuple[str, ...]]:
+    """``given`` with the network's own head if only that differs; its names, and a sentence."""
+    if all(given[n].shape == value.shape for n, value in wanted.items() if n in given):
+        return given, (), ()
+    head = tuple(find_head())
+    if not head or not only_head_differs(wanted, given, head):
+        return given, (), ()
+    theirs, ours = given[head[0]].shape[0], wanted[head[0]].shape[0]
+    notice = (
+        f"{path} tells {theirs} classes apart and the data has {ours}: the head "
+        f"({', '.join(head)}) is new and knows nothing yet."
+    )
+    return {**given, **{name: wanted[name].detach() for name in head}}, head, (notice,)
 
 
 def _read(path: Path) -> Any:

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from compressor.data import folder as folder_module
-from compressor.data.folder import ImageFolder, decode, list_images
+from compressor.data import pictures as pictures_module
+from compressor.data.folder import ImageFolder, list_images
+from compressor.data.pictures import Form, decode
 from compressor.errors import DataError
 
 SIZE = 8
@@ -92,12 +93,12 @@ def test_images_in_deeper_folders_count_and_hidden_and_other_files_do_not(pictur
 def test_every_kind_of_8_bit_image_gives_three_channels(tmp_path, mode):
     path = tmp_path / ("a.tif" if mode == "CMYK" else "a.png")
     draw(path, 200, mode=mode)
-    assert decode(path, SIZE).shape == (3, SIZE, SIZE)
+    assert decode(path, Form(SIZE)).shape == (3, SIZE, SIZE)
 
 
 def test_colours_stay_in_their_channels(tmp_path):
     Image.new("RGB", (4, 4), (10, 20, 30)).save(tmp_path / "a.png")
-    assert decode(tmp_path / "a.png", 2)[:, 0, 0].tolist() == [10, 20, 30]
+    assert decode(tmp_path / "a.png", Form(2))[:, 0, 0].tolist() == [10, 20, 30]
 
 
 def test_a_picture_taken_sideways_is_turned_upright(tmp_path):
@@ -106,7 +107,7 @@ def test_a_picture_taken_sideways_is_turned_upright(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # the top of the scene is at the right of the stored picture
     image.save(tmp_path / "a.png", exif=exif)
-    upright = decode(tmp_path / "a.png", 8)[0]
+    upright = decode(tmp_path / "a.png", Form(8))[0]
     assert upright[:, 7].tolist() == [255] * 8
     assert upright[:, 0].tolist() == [0] * 8
 
@@ -114,7 +115,7 @@ def test_a_picture_taken_sideways_is_turned_upright(tmp_path):
 def test_an_image_of_16_bits_is_refused(tmp_path):
     Image.fromarray(np.full((4, 4), 40_000, dtype=np.uint16)).save(tmp_path / "deep.png")
     with pytest.raises(DataError, match="deep.png has more than 8 bits per channel"):
-        decode(tmp_path / "deep.png", SIZE)
+        decode(tmp_path / "deep.png", Form(SIZE))
 
 
 @pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n" + b"\0" * 40])
@@ -176,7 +177,7 @@ def test_own_data_cannot_be_fetched(source, tmp_path, console):
 
 def test_images_are_decoded_once(source, pictures, monkeypatch):
     first = source.load(pictures)
-    monkeypatch.delattr(folder_module, "decode")
+    monkeypatch.delattr(pictures_module, "decode")
     again = source.load(pictures)
     np.testing.assert_array_equal(again.train.images, first.train.images)
     assert isinstance(again.train.images, np.memmap)

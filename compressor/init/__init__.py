@@ -1,0 +1,1 @@
+"""A trained network and a folder of pictures -> a commented recipe, with a forecast."""

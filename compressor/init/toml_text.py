@@ -1,0 +1,67 @@
+"""A recipe as commented TOML: every value with the reason that it was chosen for."""
+
+import json
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+LINE = 100
+
+Value = str | int | float | tuple[str | int | float, ...]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One key, its value, and why; nothing where that has been said."""
+
+    key: str
+    value: Value
+    why: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """One table of the recipe; an empty name is the head of the file.
+
+    Attributes:
+        name: Of the table.
+        why: What it is about.
+        choices: Its keys.
+        also: Settings that were not made and may be wanted, a sentence each.
+    """
+
+    name: str
+    why: str
+    choices: tuple[Choice, ...]
+    also: tuple[str, ...] = ()
+
+
+def as_toml(sections: Sequence[Section]) -> str:
+    """The text of the file, which ``tomllib`` reads."""
+    return "\n".join(_section(section) for section in sections)
+
+
+def _section(section: Section) -> str:
+    lines = comment(section.why)
+    lines += [f"[{section.name}]"] if section.name else [""]
+    for choice in section.choices:
+        lines += [*comment(choice.why), f"{choice.key} = {_toml(choice.value)}"]
+    for sentence in section.also:
+        lines += comment(sentence)
+    return "\n".join(lines) + "\n"
+
+
+def comment(text: str) -> list[str]:
+    """``text`` as comment lines; its own line breaks stay."""
+    return [
+        f"# {line}".rstrip()
+        for paragraph in text.splitlines()
+        for line in textwrap.wrap(paragraph, LINE - 2, break_on_hyphens=False) or [""]
+    ]
+
+
+def _toml(value: Value) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    # JSON's numbers and texts are TOML's too; of the control characters only DEL is not.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
