@@ -6,6 +6,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
+from compressor.data.pictures import Form, Resize, decode
 from compressor.errors import ModelError
 from compressor.settings import Settings
 from compressor.tasks.model import ModelSettings
@@ -22,6 +23,26 @@ class Preprocessing(Settings):
     """One per channel, for pixels scaled to [0, 1]."""
     stretched: bool
     """Whether pictures of other sizes were stretched to this one."""
+    resize: Resize | None = None
+    """How pictures of other sizes become this one, upright, on white where they are transparent and
+    bilinear; None where the network was trained on arrays that had its size."""
+
+    def read(self, *paths: str | Path) -> Tensor:
+        """Pictures as the network takes them, float32, shape ``(len(paths), *image_shape)``.
+
+        Raises:
+            ModelError: The network was trained on arrays, so that nothing is known of pictures.
+            DataError: A file cannot be read as a picture.
+        """
+        channels, height, width = self.image_shape
+        if self.resize is None or channels != 3 or height != width:
+            raise ModelError(
+                f"The network was trained on arrays of shape {self.image_shape}, and nothing says "
+                "how pictures become such. Give uint8 arrays to preprocessing.inputs."
+            )
+        form = Form(height, self.resize)
+        pixels = [torch.from_numpy(decode(Path(path), form)) for path in paths]
+        return self.inputs(torch.stack(pixels))
 
     def inputs(self, pixels: Tensor) -> Tensor:
         """Normalised images, float32, of uint8 ``pixels``; both ``(images, *image_shape)``."""
@@ -38,7 +59,7 @@ class Accuracy(Settings):
 
 
 class Counts(Settings):
-    """Size of the slim network."""
+    """Size of a network."""
 
     macs: int
     """For one image, as the release that wrote the package counts them."""
@@ -61,8 +82,16 @@ class Description(Settings):
     """From pixels to what the network takes."""
     counts: Counts
     """Size of the slim network."""
-    accuracy: Accuracy
-    """As measured in the run."""
+    accuracy: Accuracy | None = None
+    """As measured in the run; None where nobody measured."""
+    dense: Counts | None = None
+    """Size of the network before; None where it is not said."""
+    data: str = ""
+    """What it was trained on, in words; empty for what the recipe says."""
+    training: str = ""
+    """How it was trained, in words; empty for what the recipe says."""
+    license: str = "unknown"
+    """Of the weights, as the model hub names it: ``mit``, ``apache-2.0``, ``cc-by-4.0`` ..."""
 
 
 def read_description(path: Path) -> Description:

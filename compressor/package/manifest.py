@@ -6,7 +6,7 @@ manifest as well. Load packages only from people whose code you would run.
 
 import json
 import os
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from compressor.errors import CheckError, ModelError
@@ -90,6 +90,16 @@ def check_files(folder: Path) -> int:
     return len(files)
 
 
+def names_in(folder: Path) -> tuple[str, ...]:
+    """Names of the files that the manifest in ``folder`` speaks of, all of them inside it.
+
+    Raises:
+        ModelError: It is of another release.
+        CheckError: It is missing, was changed, or names something outside.
+    """
+    return tuple(_read(folder)["files"])
+
+
 def _found(folder: Path) -> set[str]:
     """Everything below ``folder`` except plain folders and the manifest."""
     paths = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
@@ -105,8 +115,8 @@ def _read(folder: Path) -> dict[str, Any]:
         value = json.loads(data)
         sealed = {key: value[key] for key in ("format", "version", "files")}
         # Written anew it must be the same bytes, so that not even a blank may change.
-        whole = data == _text(sealed).encode()
-    except (ValueError, KeyError, TypeError):
+        whole = data == _text(sealed).encode() and all(map(_is_entry, sealed["files"].items()))
+    except (ValueError, KeyError, TypeError, AttributeError):
         whole = False
     if not whole:
         raise CheckError(
@@ -118,6 +128,14 @@ def _read(folder: Path) -> dict[str, Any]:
             f"reads {FORMAT!r} of version {VERSION}. Use the release that wrote it."
         )
     return sealed
+
+
+def _is_entry(entry: tuple[str, Any]) -> bool:
+    """Whether it names a file inside the folder, with its hash and size."""
+    name, file = entry
+    path = PurePosixPath(name)
+    inside = bool(path.parts) and not path.is_absolute() and ".." not in path.parts
+    return inside and type(file["sha256"]) is str and type(file["bytes"]) is int
 
 
 def _text(sealed: dict[str, Any]) -> str:

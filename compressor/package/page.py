@@ -1,14 +1,12 @@
-"""The package's own README: what it is, and how to run it in six lines."""
+"""The end of the package's README: how to run it in six lines, and how to check it."""
 
+from collections.abc import Mapping
+
+from compressor.data.pictures import Resize
 from compressor.package.description import Description
 from compressor.package.manifest import ARCHITECTURE
 
 PAGE = """\
-# {name}, slim
-
-{params:,} parameters, {macs:,} multiply-accumulates an image. Of {test_images:,} test images
-{accuracy:.2%} are right; the dense network had {dense_accuracy:.2%}.
-
 ## Run it
 
 In this folder, with plain torch:
@@ -35,8 +33,18 @@ mean, std = {mean}, {std}
 ```
 
 Logit `i` is that of class `labels[i]`; `package.json` holds the labels. With the release of
-compressor that `environment.json` names, `compressor.load(folder)` gives the network as a
-`torch.nn.Module`, and `compressor.package.read(folder)` also labels and preprocessing.
+compressor that `environment.json` names, it is a `torch.nn.Module` with all that belongs to it:
+
+```python
+import torch
+from compressor.package import read
+package = read(".")
+with torch.no_grad():
+    logits = package.module(package.preprocessing.inputs(torch.from_numpy(pixels)))
+names = [package.labels[number] for number in logits.argmax(dim=1).tolist()]
+```
+
+`pixels` are uint8, of the same shape as `images`.{pictures}
 
 ## Check it
 
@@ -57,26 +65,29 @@ the Python file that builds the network, once its hash is checked. `manifest.jso
 not malice: whoever changes files on purpose can write it anew, so load only packages of people you
 trust. Running the program or the ONNX file does not execute that file."""
 
-STRETCHED = "(pictures of other sizes are turned upright and stretched to this one first)\n"
+RESIZED: Mapping[Resize, str] = {
+    "stretch": "turned upright and stretched to this one",
+    "crop": "turned upright and scaled by their shorter side, of which the middle is taken,",
+}
+"""What becomes of pictures of other sizes."""
+
+OF_PICTURES = " `package.preprocessing.read(*files)` makes inputs of picture files."
 
 
 def page(description: Description, num_samples: int) -> str:
-    """The text of ``README.md``."""
-    preprocessing, accuracy = description.preprocessing, description.accuracy
+    """What ``README.md`` says after the card."""
+    preprocessing = description.preprocessing
+    # Packages of before there was a choice say only that it was the first of them.
+    resize: Resize | None = preprocessing.resize or ("stretch" if preprocessing.stretched else None)
     channels, height, width = preprocessing.image_shape
     file = description.model.factory.rpartition(":")[0]
     brought = file.startswith(f"{ARCHITECTURE}/")
     return PAGE.format(
-        name=description.name,
-        params=description.counts.params,
-        macs=description.counts.macs,
-        accuracy=accuracy.slim,
-        dense_accuracy=accuracy.dense,
-        test_images=accuracy.test_images,
         channels=channels,
         height=height,
         width=width,
-        stretched=STRETCHED if preprocessing.stretched else "",
+        stretched=f"(pictures of other sizes are {RESIZED[resize]} first)\n" if resize else "",
+        pictures=OF_PICTURES if preprocessing.resize else "",
         mean=list(preprocessing.mean),
         std=list(preprocessing.std),
         num_samples=num_samples,

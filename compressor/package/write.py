@@ -5,10 +5,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -16,6 +14,8 @@ from torch import Tensor, nn
 
 from compressor.errors import CheckError, ModelError
 from compressor.files import whole_file, whole_folder, write_json, write_text
+from compressor.package.card import Records as Records
+from compressor.package.card import card
 from compressor.package.description import Description
 from compressor.package.manifest import (
     ARCHITECTURE,
@@ -42,15 +42,6 @@ HOME = Path(__file__).parents[2]
 """Folder that compressor lies in."""
 
 VERIFY = "from compressor.cli import main; main()"
-
-
-@dataclass(frozen=True)
-class Records:
-    """What a package tells of its making, as JSON values."""
-
-    certificate: Mapping[str, Any]
-    recipe: Mapping[str, Any]
-    environment: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -122,7 +113,8 @@ def _fill(made: Path, contents: Contents) -> None:
     write_json(made / CERTIFICATE, records.certificate)
     write_json(made / RECIPE, records.recipe)
     write_json(made / ENVIRONMENT, records.environment)
-    write_text(made / README, page(description, len(samples)))
+    told = card(description, contents.plan, records)
+    write_text(made / README, f"{told}\n{page(description, len(samples))}")
 
 
 def _check_alone(made: Path, architecture: Path | None) -> None:

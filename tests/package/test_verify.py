@@ -133,7 +133,8 @@ def test_a_changed_byte_is_status_three_and_the_name_of_the_file(copied):
 def test_options_of_recipes_are_refused_for_a_package(packed, words):
     result = call("verify", packed, *words)
     assert result.exit_code == 2
-    assert "are for recipes" in result.stderr
+    assert f"{words[0]} " in result.stderr
+    assert "for recipes" in result.stderr
 
 
 def test_a_folder_without_a_package_is_still_no_recipe(tmp_path):

@@ -111,11 +111,20 @@ def test_the_page_says_what_is_executed_only_where_something_is(contents):
     assert "not malice" in library
 
 
-def test_the_page_tells_of_stretching_where_pictures_were(contents):
-    preprocessing = contents.description.preprocessing.model_copy(update={"stretched": True})
-    stretched = contents.description.model_copy(update={"preprocessing": preprocessing})
-    assert "stretched to this one" in page(stretched, 8)
-    assert "stretched" not in page(contents.description, 8)
+@pytest.mark.parametrize(
+    ("update", "told"),
+    [
+        ({"stretched": True}, "stretched to this one first"),
+        ({"stretched": True, "resize": "stretch"}, "stretched to this one first"),
+        ({"resize": "crop"}, "scaled by their shorter side, of which the middle is taken, first"),
+    ],
+)
+def test_the_page_tells_how_pictures_were_resized(contents, update, told):
+    preprocessing = contents.description.preprocessing.model_copy(update=update)
+    resized = page(contents.description.model_copy(update={"preprocessing": preprocessing}), 8)
+    assert told in resized
+    assert ("preprocessing.read(" in resized) is ("resize" in update)
+    assert "pictures of other sizes" not in page(contents.description, 8)
 
 
 class TestProgram:

@@ -1,0 +1,1 @@
+"""Packages handed on and fetched: folders, and repositories of a model hub."""
