@@ -4,11 +4,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from rich.console import Console as RichConsole
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.progress import TaskID as BarID
+if TYPE_CHECKING:
+    from rich.console import Console as RichConsole
 
 LINES_PER_TASK = 10
 """Away from a terminal, a long step prints one line for each tenth of it."""
@@ -55,6 +54,10 @@ class Console:
 
     @contextmanager
     def _bar(self, label: str, num_steps: int, done: int) -> Iterator[Advance]:
+        # Only where a bar is shown: Rich takes longer to load than a help text to appear.
+        from rich.console import Console as RichConsole
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -64,7 +67,7 @@ class Console:
         )
         rich_console = RichConsole(file=self._stream)
         with Progress(*columns, console=rich_console) as progress, self._lines_above(rich_console):
-            bar: BarID = progress.add_task(label, total=num_steps, completed=done, note="")
+            bar = progress.add_task(label, total=num_steps, completed=done, note="")
 
             def advance(note: str) -> None:
                 progress.advance(bar)
@@ -74,7 +77,7 @@ class Console:
             yield advance
 
     @contextmanager
-    def _lines_above(self, rich_console: RichConsole) -> Iterator[None]:
+    def _lines_above(self, rich_console: "RichConsole") -> Iterator[None]:
         self._live = rich_console
         try:
             yield

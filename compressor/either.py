@@ -51,3 +51,10 @@ def options_after_a_run(changes: str) -> tuple[click.Parameter, ...]:
         click.Option(["--quiet"], is_flag=True, help="Only warnings on stderr."),
         click.Option(["--json", "as_json"], is_flag=True, help="Print the result as JSON."),
     )
+
+
+def example(*lines: str) -> str:
+    """The end of a command's help: how to call it, a line each."""
+    head = "Example:" if len(lines) == 1 else "Examples:"
+    # Without the mark click would fill the lines into a paragraph.
+    return "\n".join(["\b", head, *(f"  {line}" for line in lines)])

@@ -14,8 +14,8 @@ def set_value(values: dict[str, Any], override: str, example: str) -> str | None
         override: The value in TOML; bare words are text.
         example: A right one, for the message.
     """
-    key, equals, text = override.partition("=")
-    names = [name.strip() for name in key.split(".")]
+    _, equals, text = override.partition("=")
+    names = key_of(override)
     if not equals or not all(names):
         return f"--set {override}: write section.key=value, such as {example}."
     section: Any = values
@@ -25,6 +25,11 @@ def set_value(values: dict[str, Any], override: str, example: str) -> str | None
             return f"--set {override}: {name} is a value, not a section. Set {name} itself."
     section[names[-1]] = toml_value(text.strip())
     return None
+
+
+def key_of(override: str) -> tuple[str, ...]:
+    """Which setting ``section.key=value`` is for, from the outside in."""
+    return tuple(name.strip() for name in override.partition("=")[0].split("."))
 
 
 def toml_value(text: str) -> Any:

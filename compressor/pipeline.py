@@ -72,7 +72,10 @@ STAGES = (
     Stage("build", building.build, ("export",), ("tensorrt",)),
     Stage("bench", delivery.bench, ("export", "build"), ("bench", "precision")),
     Stage(
-        "package", delivery.package, ("strip", "tune", "export", "verify"), sections=WHOLE_RECIPE
+        "package",
+        delivery.package,
+        ("strip", "tune", "export", "verify", "bench"),
+        sections=WHOLE_RECIPE,
     ),
     Stage("report", delivery.report, ("verify", "bench"), ("name",), on_top=delivery.REPORT_FILES),
 )

@@ -1,8 +1,7 @@
 """Recipes: one TOML file that says everything about a run, checked whole before anything starts."""
 
-import difflib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,12 @@ from compressor.export.engine_plans import PlanSettings, plan_faults
 from compressor.export.onnx import ExportSettings
 from compressor.export.precision import PrecisionSettings
 from compressor.grow.settings import GrowSettings, grow_faults
-from compressor.overrides import set_value
-from compressor.recipe_faults import faults_of, several
+from compressor.overrides import key_of, set_value
+from compressor.recipe_faults import Origin, faults_of, several
 from compressor.settings import Settings
+from compressor.shipped import find_recipe as find_recipe
+from compressor.shipped import shipped as shipped
+from compressor.shipped import shipped_recipes as shipped_recipes
 from compressor.sparsity.catalog import METHODS, SparsitySettings
 from compressor.strip.budget import StripSettings
 from compressor.strip.target import TargetSettings
@@ -156,41 +158,6 @@ def _untrained(recipe: Recipe) -> list[str]:
     ]
 
 
-def shipped(kind: str) -> Path:
-    """Folder of the recipes or models that come with the project (``"recipes"``, ``"models"``)."""
-    package = Path(__file__).parent
-    inside = package / kind
-    # In a wheel they lie inside the package, in a checkout beside it.
-    return inside if inside.is_dir() else package.parent / kind
-
-
-def shipped_recipes() -> dict[str, Path]:
-    """Recipes that come with the project, by name."""
-    return {path.stem: path for path in sorted(shipped("recipes").glob("*.toml"))}
-
-
-def find_recipe(reference: str) -> Path:
-    """File of a recipe given by path or by the name of a shipped one.
-
-    Raises:
-        RecipeError: There is none.
-    """
-    path = Path(reference)
-    if path.is_file():
-        return path
-    if path.is_dir() and reference not in shipped_recipes():
-        raise RecipeError(f"{reference} is a folder. Name the recipe's .toml file in it.")
-    names = shipped_recipes()
-    if reference in names:
-        return names[reference]
-    near = difflib.get_close_matches(reference, names, n=1)
-    hint = f"Did you mean {near[0]}? " if near else ""
-    raise RecipeError(
-        f"{reference}: no such file, and no recipe of that name comes with compressor. "
-        f"{hint}There are {', '.join(names)}."
-    )
-
-
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read and check a recipe.
 
@@ -201,15 +168,20 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         RecipeError: All faults at once, one line each.
     """
-    values = read_toml(path)
+    origin, values = _read(path, overrides)
     faults = [fault for override in overrides if (fault := set_value(values, override, EXAMPLE))]
     try:
-        recipe = check_recipe(values, f"{path} with --set" if overrides else str(path))
+        recipe = _checked(values, origin.told)
     except RecipeError as failure:
         raise RecipeError("\n".join([*faults, str(failure)])) from None
     if faults:
         raise RecipeError("\n".join(faults))
     return recipe
+
+
+def recipe_origin(path: Path, overrides: Sequence[str] = ()) -> Origin:
+    """Where the settings of a recipe that was loaded stand, for what is found wrong later."""
+    return _read(path, overrides)[0]
 
 
 def check_recipe(values: Mapping[str, Any], source: str) -> Recipe:
@@ -218,9 +190,17 @@ def check_recipe(values: Mapping[str, Any], source: str) -> Recipe:
     Raises:
         RecipeError: All faults at once, one line each.
     """
+    return _checked(values, Origin(source).told)
+
+
+def _read(path: Path, overrides: Sequence[str]) -> tuple[Origin, dict[str, Any]]:
+    file = read_toml(path)
+    return Origin(str(path), file.lines, tuple(map(key_of, overrides))), file.values
+
+
+def _checked(values: Mapping[str, Any], told: Callable[[str], str]) -> Recipe:
     try:
         # Through JSON, whose lists may stand for tuples even where types are strict.
         return Recipe.model_validate_json(json.dumps(values, default=str))
     except ValidationError as failure:
-        faults = faults_of(failure, Recipe)
-        raise RecipeError("\n".join(f"{source}: {fault}" for fault in faults)) from None
+        raise RecipeError("\n".join(map(told, faults_of(failure, Recipe)))) from None

@@ -1,7 +1,10 @@
 """What is wrong with a recipe, in one line each: what pydantic finds, in words for its writer."""
 
+import difflib
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -18,6 +21,32 @@ ARGUMENT_KINDS = "text, a number, true or false, or a list of whole numbers"
 
 SEVERAL, ALL = "several_faults", "faults"
 """Type of an error that stands for several lines, and where it holds them."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where the settings of a recipe stand.
+
+    Attributes:
+        name: Of the file, or of what else holds them.
+        lines: In which line, from 1, each section and key begins; empty for what has no lines.
+        overridden: Keys whose values the command line gave.
+    """
+
+    name: str
+    lines: Mapping[tuple[str, ...], int] = field(default_factory=dict)
+    overridden: tuple[tuple[str, ...], ...] = ()
+
+    def told(self, fault: str) -> str:
+        """``fault``, which begins with the key that it is about, with the place of that key."""
+        words = re.split(r"[\s:]", fault, maxsplit=1)[0].split(".")
+        for depth in range(len(words), 0, -1):
+            key = tuple(words[:depth])
+            if any(given[:depth] == key for given in self.overridden):
+                return f"{self.name} with --set: {fault}"
+            if key in self.lines:
+                return f"{self.name}, line {self.lines[key]}: {fault}"
+        return f"{self.name}{' with --set' if self.overridden else ''}: {fault}"
 
 
 def several(faults: Sequence[str]) -> PydanticCustomError:
@@ -60,7 +89,10 @@ def _fault(error: ErrorDetails, recipe: type[BaseModel]) -> str:
     match error["type"]:
         case "extra_forbidden":
             known = _keys_around(error["loc"], recipe)
-            return f"{where}: there is no such key. {near(place[-1], known)}"
+            misspelt = difflib.get_close_matches(place[-1], known, n=1)
+            hint = "" if misspelt else _elsewhere(place, recipe)
+            hint = hint or near(place[-1], known)
+            return f"{where}: there is no such key. {hint}"
         case "missing":
             return f"{where}: the {_kind(place, recipe)} is missing. Add it."
         case "union_tag_not_found":
@@ -70,6 +102,18 @@ def _fault(error: ErrorDetails, recipe: type[BaseModel]) -> str:
             return f"{where}.method: {found!r} is not a method. {near(str(found), METHODS)}"
         case _:
             return _value_fault(error, where, place)
+
+
+def _elsewhere(place: list[str], recipe: type[BaseModel]) -> str:
+    """A sentence on who has the key that was written in the wrong place; empty if nobody has."""
+    key = place[-1]
+    if place[0] == "sparsity":
+        owners = [name for name, method in METHODS.items() if key in method.settings.model_fields]
+        return f"It is a setting of {', '.join(owners)}." if owners else ""
+    sections = [f"[{name}]" for name in recipe.model_fields if key in _keys_of([name], recipe)]
+    if len(place) > 1 and key in recipe.model_fields:
+        return f"{key} stands at the top of the recipe, not in a section."
+    return f"It is a key of {', '.join(sections)}." if sections else ""
 
 
 def _value_fault(error: ErrorDetails, where: str, place: list[str]) -> str:

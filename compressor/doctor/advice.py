@@ -7,7 +7,7 @@ from typing import Any
 
 from compressor.doctor.classes import CHANNEL_MULTIPLE, Class, cost_factor, odd_channels
 from compressor.doctor.layer_times import LayerTime
-from compressor.doctor.settings import DoctorEngine
+from compressor.doctor.names import DoctorEngine
 from compressor.errors import RunError
 from compressor.files import read_json
 from compressor.strip.settings import BUDGETS

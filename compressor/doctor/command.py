@@ -7,14 +7,14 @@ from typing import get_args
 
 import click
 
-from compressor.doctor.settings import DoctorClock, DoctorEngine, DoctorSettings
-from compressor.either import given_options, refuse_options
+from compressor.doctor.names import DoctorClock, DoctorEngine
+from compressor.either import example, given_options, refuse_options
 
 OF_THE_CPU = {"--threads", "--clock"}
 """Options that say nothing of a GPU."""
 
 
-@click.command()
+@click.command(epilog=example("compressor doctor runs/demo --threads 2"))
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
     "--engine",
@@ -62,6 +62,7 @@ def doctor(  # noqa: PLR0913 - one for each option
     Its dense and slim network are profiled layer by layer.
     """
     from compressor.doctor.diagnosis import examine
+    from compressor.doctor.settings import DoctorSettings
     from compressor.doctor.text import as_text
 
     if engine != "onnxruntime":

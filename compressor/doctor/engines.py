@@ -10,8 +10,9 @@ from compressor.bench.blocks import onnxruntime_block
 from compressor.bench.stopwatch import CLOCKS, stopwatch
 from compressor.doctor import tensorrt_times
 from compressor.doctor.kernels import Images, KernelTimes, unplaced_share
+from compressor.doctor.names import DoctorEngine
 from compressor.doctor.onnxruntime_times import OVERHEAD_US, profile_files
-from compressor.doctor.settings import DoctorEngine, DoctorSettings
+from compressor.doctor.settings import DoctorSettings
 from compressor.doctor.tensorrt_times import build_plans, profile_plans
 from compressor.engines import Precision
 from compressor.strip.target import TargetSettings, multiple_for

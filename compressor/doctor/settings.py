@@ -1,13 +1,9 @@
 """How networks are profiled."""
 
-from typing import Literal
-
 from pydantic import Field
 
+from compressor.doctor.names import DoctorClock, DoctorEngine
 from compressor.settings import Settings
-
-DoctorEngine = Literal["onnxruntime", "tensorrt"]
-DoctorClock = Literal["wall", "realtime"]
 
 
 class DoctorSettings(Settings):

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import click
 
 from compressor.console import Console
-from compressor.either import options_after_a_run
+from compressor.either import example, options_after_a_run
 
 _SHARE = click.FloatRange(min=0, max=1, min_open=True)
 
@@ -74,10 +74,8 @@ slice_command = SliceCommand(
         ),
         *options_after_a_run("what follows the search"),
     ],
-    help=(
-        "Make another size of a RUN from its path; nothing is searched again. "
-        "Example: compressor slice runs/demo --keep-macs 0.37 --tune 5"
-    ),
+    help="Make another size of a RUN from its path; nothing is searched again.",
+    epilog=example("compressor slice runs/demo --keep-macs 0.37 --tune 5"),
 )
 
 
@@ -139,6 +137,7 @@ family_command = FamilyCommand(
     ],
     help=(
         "Make a set of sizes of a RUN from its one path, each a slim package, and the curve of "
-        "accuracy over what they cost. Example: compressor family runs/demo --sizes 1,0.5,0.25"
+        "accuracy over what they cost."
     ),
+    epilog=example("compressor family runs/demo --sizes 1,0.5,0.25"),
 )

@@ -13,6 +13,8 @@ from compressor.context import Shared
 from compressor.errors import BudgetError
 from compressor.files import read_json, write_json, write_text
 from compressor.pipeline import Where
+from compressor.report.family_file import family_file
+from compressor.report.write import write_report
 from compressor.run import Run
 from compressor.sizes.curve import as_text, mark_dominated
 from compressor.sizes.slices import Size, Source, slice_run, sliced_recipe
@@ -110,7 +112,14 @@ def make_family(
     }
     write_json(plan.out / RECORD, record)
     write_text(plan.out / PAGE, as_text(record))
+    _show_in_report(source.run.folder)
     return record
+
+
+def _show_in_report(folder: Path) -> None:
+    """Write the report of the run anew, with its family, if it has one to be shown in."""
+    if family_file(folder) is not None and (folder / "summary.json").is_file():
+        write_report(folder)
 
 
 def _possible_shares(making: "_Making") -> tuple[float, ...]:

@@ -5,12 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
-from pydantic import ValidationError
 
-from compressor.either import given_options, refuse_options
+from compressor.either import example, given_options, refuse_options
 from compressor.engines import GPU_ENGINES, GpuEngine
 from compressor.overrides import near, set_value
-from compressor.tensorrt.settings import FREE_BATCH
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -20,6 +18,12 @@ if TYPE_CHECKING:
 
 BATCH_KEYS = ("min", "opt", "max")
 """In the order of ``--batch``."""
+
+
+EPILOG = example(
+    "compressor build recipe.toml --out runs/demo",
+    "compressor build model.onnx --engine tensorrt-rtx --batch 1,8,32",
+)
 
 
 @click.command()
@@ -62,6 +66,7 @@ def build(
     from compressor.tensorrt.graph import read_graph
     from compressor.tensorrt.module import open_kit
     from compressor.tensorrt.precision import noted_gate
+    from compressor.tensorrt.settings import FREE_BATCH
 
     graph = read_graph(onnx)
     # A number without axes has no batch.
@@ -105,6 +110,7 @@ class BuildCommand(click.Command):
                 *(p for name, p in of_files.items() if name not in OF_BOTH),
             ],
             help=f"{of_recipes.help} {HELP}",
+            epilog=EPILOG,
         )
         self._of_recipes, self._check_images = of_recipes, check_images
 
@@ -172,6 +178,8 @@ def _sizes(text: str) -> dict[str, int]:
 
 
 def _settings(batch: dict[str, int] | None, overrides: Sequence[str]) -> "BuildSettings":
+    from pydantic import ValidationError
+
     from compressor.tensorrt.settings import BuildSettings
 
     values: dict[str, Any] = {}

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import click
 
+from compressor.either import example
 
-@click.command("ticket")
+
+@click.command("ticket", epilog=example("compressor ticket runs/demo --out mine.safetensors"))
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
     "--out", type=click.Path(path_type=Path), help="The file; in RUN, ticket.safetensors, if left."

@@ -16,6 +16,7 @@ class OptimiserSettings(Settings):
     accumulate: int = Field(default=1, ge=1)
     """Parts that each batch is cut into to save memory."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
+    """What turns gradients into steps."""
     lr: float = Field(default=0.1, gt=0)
     """Largest learning rate."""
     momentum: float = Field(default=0.9, ge=0, lt=1)

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import click
 
+from compressor.completion import complete_data, complete_recipe
 from compressor.console import Console
-from compressor.either import options_after_a_run
+from compressor.dry_run.command import print_dry_run
+from compressor.either import example, options_after_a_run
 
 
 class TransferCommand(click.Command):
@@ -14,8 +16,10 @@ class TransferCommand(click.Command):
 
     def invoke(self, ctx: click.Context) -> None:
         """Make the rows, and print the table."""
-        from compressor.recipe import find_recipe, load_recipe
-        from compressor.transfer.make import TransferPlan, make_transfer
+        from compressor.pipeline import Where
+        from compressor.recipe import find_recipe, load_recipe, recipe_origin
+        from compressor.transfer.fit import check_same_network
+        from compressor.transfer.make import LAST_STAGE, TransferPlan, make_transfer
         from compressor.transfer.origin import Origin
         from compressor.transfer.table import as_text
 
@@ -30,8 +34,20 @@ class TransferCommand(click.Command):
             num_seeds=options["seeds"],
             model_folders=(path.parent, Path()),
         )
-        ctx.find_root().obj = str(plan.out)
         console = Console(quiet=options["quiet"])
+        if options["dry_run"]:
+            source = recipe_origin(path, (*options["overrides"], *to))
+            check_same_network(origin.recipe.model, recipe.model)
+            where = Where(
+                plan.out,
+                console,
+                options["device"],
+                model_folders=plan.model_folders,
+                until=LAST_STAGE,
+            )
+            print_dry_run(recipe, where, source.told, as_json=options["as_json"])
+            return
+        ctx.find_root().obj = str(plan.out)
         record = make_transfer(origin, plan, console, options["device"])
         text = json.dumps(record, indent=2) + "\n" if options["as_json"] else as_text(record)
         click.echo(text, nl=False)
@@ -46,8 +62,13 @@ transfer_command = TransferCommand(
     "transfer",
     params=[
         click.Argument(["run"], type=click.Path(path_type=Path)),
-        click.Argument(["recipe"]),
-        click.Option(["--to"], metavar="DATA", help="Data of the new task, in place of RECIPE's."),
+        click.Argument(["recipe"], shell_complete=complete_recipe),
+        click.Option(
+            ["--to"],
+            metavar="DATA",
+            shell_complete=complete_data,
+            help="Data of the new task, in place of RECIPE's.",
+        ),
         click.Option(
             ["--seeds"],
             type=click.IntRange(min=1),
@@ -55,11 +76,17 @@ transfer_command = TransferCommand(
             metavar="N",
             help="Train every row with so many seeds, from RECIPE's on.",
         ),
+        click.Option(
+            ["--dry-run"],
+            is_flag=True,
+            help="Check that RUN has the network of RECIPE, and all that a dry run of RECIPE does; "
+            "train nothing and write nothing.",
+        ),
         *options_after_a_run("RECIPE"),
     ],
     help=(
         "Train the structure of a RUN on another task, that of RECIPE, with kept and with fresh "
-        "weights, beside dense networks and random units. "
-        "Example: compressor transfer runs/mnist fashion-mnist --seeds 3"
+        "weights, beside dense networks and random units."
     ),
+    epilog=example("compressor transfer runs/mnist fashion-mnist --seeds 3"),
 )

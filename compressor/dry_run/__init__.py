@@ -1,0 +1,1 @@
+"""Everything that can be checked of a recipe before hours of training, in about a minute."""
