@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test compare zoo clean
+.PHONY: help install demo test compare zoo docs reference clean
 
 help: ## List the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -34,5 +34,11 @@ zoo: $(INSTALLED) ## Strip every torchvision network and families of timm; long,
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[timm]'
 	$(BIN)/python tools/zoo
 
+docs: $(INSTALLED) ## Build the documentation into site; nothing is fetched
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
+reference: $(INSTALLED) ## Write the pages on commands and settings from the code
+	$(BIN)/python tools/reference.py
+
 clean: ## Remove the virtual environment and caches, but no run
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,8 +1,7 @@
-"""The README is held against the project: commands, methods, data sets, targets, the recipe."""
+"""The README is held against the project: commands, methods, data sets, targets, figures."""
 
 import re
 import tomllib
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -12,7 +11,8 @@ from compressor.data.catalog import SOURCES
 from compressor.recipe import check_recipe, shipped_recipes
 from compressor.sparsity.catalog import METHODS
 
-ROOT = Path(__file__).parent.parent
+from .pages import ROOT, TABLES, blocks, commands
+
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -36,18 +36,17 @@ def test_every_data_set_is_named(source):
 
 
 def test_it_opens_with_the_two_commands():
-    first = re.search(r"```\n(.*?)```", README, flags=re.DOTALL).group(1)
-    assert first.split("\n")[:2] == ["make demo", "make test"]
+    assert commands(README)[:2] == ["make demo", "make test"]
 
 
 def test_every_make_target_that_it_names_exists():
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
     named = set(re.findall(r"\bmake ([a-z]+)\b", README)) - {"it"}
-    assert {"demo", "test"} <= named <= targets
+    assert {"demo", "test", "docs"} <= named <= targets
 
 
 def test_the_recipe_that_it_shows_is_valid():
-    toml = re.search(r"```toml\n(.*?)```", README, flags=re.DOTALL).group(1)
+    toml = blocks(README, "toml")[0]
     assert check_recipe(tomllib.loads(toml), "README.md").strip.keep_macs == 0.25
 
 
@@ -55,6 +54,19 @@ def test_every_shipped_recipe_that_it_runs_exists():
     named = set(re.findall(r"compressor run ([a-z][a-z0-9-]+)\s", README))
     assert named <= set(shipped_recipes())
     assert named
+
+
+def test_every_file_that_it_links_exists():
+    links = [link.split("#")[0] for link in re.findall(r"\]\(([^)]+)\)", README)]
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_its_comparison_is_the_table_that_the_tool_wrote():
+    shown = re.search(r"<!-- compare -->\n(.*?)<!-- /compare -->", README, flags=re.DOTALL).group(1)
+    written = TABLES["compare"].read_text(encoding="utf-8").splitlines()
+    assert len(shown.splitlines()) == 9
+    assert [line for line in shown.splitlines() if line not in written] == []
 
 
 def test_no_figure_is_left_to_fill_in():

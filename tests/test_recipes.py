@@ -1,17 +1,23 @@
 import io
 import shutil
+import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from compressor.console import Console
+from compressor.context import Shared
+from compressor.dry_run.dry import CHECKS, dry_run
 from compressor.files import read_json
 from compressor.package.verify import verify_package
 from compressor.pipeline import Where, run_recipe
-from compressor.recipe import load_recipe, shipped_recipes
+from compressor.recipe import load_recipe, recipe_origin, shipped_recipes
+from compressor.sparsity.catalog import METHODS
 from compressor.strip.certificate import FP32_BOUND, FP64_BOUND
 from compressor.train.loop import _Loop
 from compressor.train.mask_file import load_masks
@@ -42,6 +48,111 @@ def test_every_shipped_recipe_loads_and_is_named_like_its_file(name):
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_shipped_recipe_says_in_its_first_line_what_it_is(name):
     assert RECIPES[name].read_text(encoding="utf-8").startswith("# ")
+
+
+METHOD_RECIPES = {
+    "dessilbi": {"digits", "digits-split-lbi", "digits-dessilbi-weight"},
+    "gates": {"digits-gates"},
+    "magnitude": {"digits-magnitude", "digits-magnitude-weight", "digits-magnitude-2-4"},
+    "network-slimming": {"digits-network-slimming"},
+    "itop": {"digits-itop-weight"},
+    "optg": {"digits-optg-weight"},
+    "random": {"digits-random"},
+    "dense": {"digits-dense"},
+}
+
+JOBS = {"scratch", "pretrained", "transfer", "digits-grow", "cpu-2x", "int8", "tensorrt-fp16"}
+"""Typical jobs, beside ImageNet on eight GPUs."""
+
+
+def test_there_is_a_recipe_for_each_method_and_each_job():
+    assert set(METHOD_RECIPES) == set(METHODS)
+    assert JOBS | {"imagenet-8-gpus"} <= set(RECIPES)
+    for method, names in METHOD_RECIPES.items():
+        found = {load_recipe(RECIPES[name]).sparsity.method for name in names}
+        assert found == {method}
+
+
+NOT_THERE = {
+    "cifar10-resnet20": "data.source: cifar10 is not in {data}/cifar10: run `compressor data get",
+    "cpu-2x": "data.source: fashion-mnist is not in {data}/fashion-mnist: run `compressor data get",
+    "fashion-mnist": "data.source: fashion-mnist is not in {data}/fashion-mnist: run `compressor",
+    "imagenet-8-gpus": "data.path: imagenet is not a folder: set `path` to a folder of class",
+    "pretrained": "data.path: pictures is not a folder: set `path` to a folder of class folders.",
+    "scratch": "data.source: fashion-mnist is not in {data}/fashion-mnist: run `compressor data",
+    "transfer": "data.source: mnist is not in {data}/mnist: run `compressor data get mnist`.",
+}
+"""What a machine without data lacks for some recipes, as a dry run says it."""
+
+
+@pytest.fixture(scope="module")
+def shared():
+    """The recipes for digits have one network, whose couplings are found once."""
+    return Shared()
+
+
+@pytest.fixture(scope="module")
+def exported():
+    """Networks whose export was found in order: as it takes longest, each is exported once."""
+    return []
+
+
+@pytest.fixture
+def dry(tmp_path, monkeypatch, shared, exported):
+    """A dry run where no data and no GPU is, and TensorRT is not installed."""
+    monkeypatch.setenv("COMPRESSOR_DATA", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+
+    # An import of what stands here as None is refused as if there were no such package.
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+
+    def run(name, *overrides):
+        path = RECIPES[name]
+        where = Where(
+            tmp_path / "run",
+            Console(quiet=True),
+            device="cpu",
+            model_folders=(path.parent, Path()),
+            shared=shared,
+        )
+        recipe = load_recipe(path, overrides)
+        left_out = {"export"} if recipe.model in exported else set()
+        checks = {name: check for name, check in CHECKS.items() if name not in left_out}
+        monkeypatch.setattr("compressor.dry_run.dry.CHECKS", checks)
+        found = dry_run(recipe, where, recipe_origin(path, overrides).told)
+        if any(f.check == "export" and f.state == "holds" for f in found.all):
+            exported.append(recipe.model)
+        return found
+
+    return run
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_shipped_recipe_runs_dry_or_says_what_is_not_there(name, dry, tmp_path):
+    found = dry(name)
+    if name in NOT_THERE:
+        (fault,) = found.faults
+        assert fault.startswith(f"{RECIPES[name]}, line ")
+        assert NOT_THERE[name].format(data=tmp_path / "data") in fault
+    elif name == "tensorrt-fp16":
+        (fault,) = found.faults
+        assert fault.startswith("tensorrt is not installed. Install it: ")
+    else:
+        assert found.faults == []
+        assert {finding.state for finding in found.all} == {"holds"}
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_recipe_of_a_trained_network_asks_for_its_weights(dry, tmp_path):
+    rng = np.random.default_rng(0)
+    for number, place in enumerate(f"{name}/{n}.png" for name in "ab" for n in range(5)):
+        path = tmp_path / "pictures" / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (9, 8 + number, 3), dtype=np.uint8)).save(path)
+    fits = [f"{stage}.batch_size=2" for stage in ("train", "tune", "dense")]
+    (fault,) = dry("pretrained", *fits).faults
+    assert "model.weights: trained.pth: there are no weights." in fault
+    assert f"{RECIPES['pretrained']}, line " in fault
 
 
 def test_digits_runs_whole_and_is_good_at_it(digits_run):

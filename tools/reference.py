@@ -1,4 +1,4 @@
-"""Writes the reference pages of the documentation from the code: commands and settings.
+"""Writes the reference pages of the documentation: commands, settings, shipped recipes.
 
 ``make reference`` runs it; a test fails where the pages in the repository differ from what it
 writes.
@@ -19,12 +19,13 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from compressor.cli import main as compressor
-from compressor.recipe import Recipe
+from compressor.recipe import Recipe, shipped_recipes
 from compressor.settings import Settings
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reference"
 
 WRITTEN_BY = "Written by `make reference` from the code; edit the code, not this page."
+OF_FILES = "Written by `make reference` from the folder `recipes`; edit the files, not this page."
 
 HELP_WIDTH = 96
 
@@ -105,11 +106,21 @@ def _paragraphs(settings: type[Settings]) -> list[str]:
 def _table(settings: type[Settings]) -> str:
     told = _docstrings(settings)
     rows = [
-        (f"`{key}`", _words(field.annotation), _range(field), _default(field), field.description or told[key])
+        (
+            f"`{key}`",
+            _words(field.annotation),
+            _range(field),
+            _default(field),
+            field.description or told[key],
+        )
         for key, field in settings.model_fields.items()
     ]
     head = ["| key | type | range | default | |", "| --- | --- | --- | --- | --- |"]
     return "\n".join([*head, *(_row(row) for row in rows)])
+
+
+def _cells(key: str, field: FieldInfo, told: str) -> Row:
+    return f"`{key}`", _words(field.annotation), _range(field), _default(field), told
 
 
 def _row(cells: Row) -> str:
@@ -214,9 +225,18 @@ def _toml(value: Any) -> str:
     return _number(value)
 
 
+def recipes_page() -> str:
+    """Every recipe that comes with the project, whole."""
+    parts = ["# Recipes", OF_FILES, "`compressor run NAME` runs one; copy it to change it."]
+    for name, path in shipped_recipes().items():
+        parts += [f"## {name}", f"```toml\n{path.read_text(encoding='utf-8').rstrip()}\n```"]
+    return "\n\n".join(parts) + "\n"
+
+
 PAGES: dict[str, typing.Callable[[], str]] = {
     "commands.md": commands_page,
     "settings.md": settings_page,
+    "recipes.md": recipes_page,
 }
 """What each page is made by."""
 

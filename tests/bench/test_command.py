@@ -5,7 +5,8 @@ import pytest
 from click.testing import CliRunner
 
 from compressor.bench.command import BenchCommand
-from compressor.cli import Commands, PipelineCommand
+from compressor.commands.group import Commands
+from compressor.commands.pipeline import PipelineCommand
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from compressor.bench.blocks import onnxruntime_block
-from compressor.cli import Commands
+from compressor.commands.group import Commands
 from compressor.doctor.command import doctor
 from compressor.doctor.diagnosis import diagnose, examine
 from compressor.doctor.settings import DoctorSettings

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from click.testing import CliRunner
 
-from compressor.cli import Commands
+from compressor.commands.group import Commands
 from compressor.doctor import engines
 from compressor.doctor.command import doctor
 from compressor.doctor.diagnosis import examine

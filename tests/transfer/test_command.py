@@ -1,5 +1,7 @@
 """``compressor transfer``: what it refuses, in one line."""
 
+import json
+
 import pytest
 from click.testing import CliRunner
 
@@ -57,3 +59,14 @@ def test_a_recipe_that_cannot_be_trained_is_refused(low_run, tmp_path, override,
 def test_another_network_is_refused(low_run, tmp_path):
     told = refusal(low_run, "fashion-mnist", "--out", tmp_path / "out")
     assert "model.arguments.stem_stride is 2 and the run's not given" in told
+
+
+def test_a_dry_run_compares_the_networks_checks_the_recipe_and_trains_nothing(low_run, tmp_path):
+    words = ("transfer", str(low_run), "digits", "--out", str(tmp_path / "out"), "--dry-run")
+    fits = ("--set", "model.arguments.widths=[8, 12]", "--set", "tune.batch_size=5000")
+    result = CliRunner().invoke(main, [*words, "--json", "--quiet", *fits])
+    assert result.exit_code == 2
+    assert json.loads(result.stdout)["holds"] is False
+    assert "batch_size is 5000" in result.stderr
+    assert "the run's not given" in refusal(low_run, "fashion-mnist", "--dry-run")
+    assert not (tmp_path / "out").exists()
