@@ -165,7 +165,8 @@ class TestSummary:
                 assert all({"p50", "p90", "p99"} <= set(times) for times in engine.values())
         assert set(found["masked"]) == set(found["stripped_before_tuning"]) == {"accuracy"}
         assert set(found["certificate"]) == {"max_rel_diff_fp32", "max_rel_diff_fp64", "inputs"}
-        assert [set(file) for file in found["verify"]] == [{"file", "max_rel_diff", "accuracy"}] * 2
+        of_a_file = {"file", "max_rel_diff", "accuracy", "bound"}
+        assert [set(file) for file in found["verify"]] == [of_a_file] * 2
         assert list(found["seconds"]) == NAMES[:-1]
 
     def test_sizes_are_those_that_strip_counted_and_of_the_files(self, digits_run):

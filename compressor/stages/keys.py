@@ -13,7 +13,7 @@ from compressor.files import fingerprint, sha256
 from compressor.recipe import Recipe, shipped
 from compressor.strip.settings import StripSettings
 from compressor.tasks.model import find_file
-from compressor.train.ticket import KEEP
+from compressor.train.ticket import DENSE, KEEP
 
 COUPLINGS_OF = ("inspect", "train")
 """Stages that work on the couplings; what may not be cut is not searched either."""
@@ -76,7 +76,12 @@ def _of_growing(recipe: Recipe) -> dict[str, Any]:
 
 
 def _of_strip(recipe: Recipe) -> dict[str, Any]:
-    found = {} if recipe.ticket.weights == KEEP else {"ticket": recipe.ticket.weights}
+    found: dict[str, Any] = {}
+    if recipe.ticket.weights != KEEP:
+        found["ticket"] = recipe.ticket.weights
+    if recipe.ticket.weights == DENSE:
+        found["dense"] = recipe.dense_settings().model_dump(mode="json")
+        found["task"] = recipe.task.model_dump(mode="json")
     # Networks are exported to be timed.
     return found | ({"export": recipe.export.opset} if recipe.strip.in_time else {})
 

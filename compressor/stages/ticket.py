@@ -23,7 +23,7 @@ from compressor.tasks.weights import load_weights
 from compressor.train.checkpoint import save_weights
 from compressor.train.loop import Job, Record, Surroundings, train
 from compressor.train.order import generator_for
-from compressor.train.ticket import FRESH, KEEP
+from compressor.train.ticket import DENSE, FRESH, KEEP
 
 TICKET_FILE = "ticket.json"
 """Which weights ``strip`` left for tuning, where they are not those that the search found."""
@@ -98,6 +98,8 @@ def _others(context: Context) -> tuple[nn.Module, Origin]:
         # Buffers that are not saved stay those of the recipe's seed, which every stage builds.
         model.load_state_dict(_drawn(context, seed).state_dict())
         return model, {"seed": seed}
+    if ticket.weights == DENSE:
+        return context.dense_model(), {"stage": "dense"}
     if ticket.epoch is None:
         return model, {"seed": context.recipe.seed, "file": context.recipe.model.weights}
     epochs = len(read_json(context.run.path("train", "history.json")))

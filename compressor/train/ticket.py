@@ -6,7 +6,7 @@ from pydantic import Field, field_validator
 
 from compressor.settings import Settings
 
-KEEP, REWIND, FRESH = "keep", "rewind", "fresh"
+KEEP, REWIND, DENSE, FRESH = "keep", "rewind", "dense", "fresh"
 
 TO_EPOCH = re.compile(r"rewind-to-epoch-([1-9][0-9]{0,8})")
 
@@ -21,18 +21,19 @@ class TicketSettings(Settings):
     weights: str = Field(default=KEEP)
     """``keep``: those that the search found; ``rewind``: those that it started from;
     ``rewind-to-epoch-K``, as in ``rewind-to-epoch-3``: those after an epoch of it, as the network
-    stood then, with what the method had at zero at zero; ``fresh``: another draw, of a seed that
-    follows from the recipe's, as large as if drawn for the slim widths, without the weights of
-    ``model.weights``."""
+    stood then, with what the method had at zero at zero; ``dense``: those of the dense network,
+    trained without sparsity, for a structure that was searched beside it; ``fresh``: another draw,
+    of a seed that follows from the recipe's, as large as if drawn for the slim widths, without the
+    weights of ``model.weights``."""
 
     @field_validator("weights")
     @classmethod
     def _is_known(cls, value: str) -> str:
-        if value in (KEEP, REWIND, FRESH) or TO_EPOCH.fullmatch(value):
+        if value in (KEEP, REWIND, DENSE, FRESH) or TO_EPOCH.fullmatch(value):
             return value
         raise ValueError(
-            f'"{value}" is none of keep, rewind, fresh and rewind-to-epoch-K with a number K from '
-            "1, as in rewind-to-epoch-3; choose one"
+            f'"{value}" is none of keep, rewind, dense, fresh and rewind-to-epoch-K with a number '
+            "K from 1, as in rewind-to-epoch-3; choose one"
         )
 
     @property

@@ -160,6 +160,7 @@ def fake_timm(monkeypatch):
     timm = types.ModuleType("timm")
     timm.__spec__ = types.SimpleNamespace()
     timm.is_model = lambda name: name == "known"
+    timm.list_models = lambda: ["known"]
     timm.create_model = lambda _name, num_classes, in_chans: nn.Conv2d(in_chans, num_classes, 1)
     monkeypatch.setitem(sys.modules, "timm", timm)
 
@@ -171,7 +172,7 @@ def test_timm_gets_classes_and_channels_under_its_own_names(folder, fake_timm):
 def test_a_name_that_timm_does_not_know_is_one_line(folder, fake_timm):
     with refused() as told:
         build(folder, "timm:unknown")
-    one_line(told, "timm has no model 'unknown'")
+    one_line(told, "timm has no model 'unknown'. Did you mean known?")
 
 
 # --- weights ---

@@ -58,6 +58,22 @@ def test_rewound_weights_are_those_that_the_search_started_from(
     assert read_json(stripped_copy / "strip/certificate.json") == before
 
 
+def test_weights_of_the_dense_network_are_cut_by_the_plan_of_the_search(
+    stripped_copy, digits_in, searched_from
+):
+    before = read_json(stripped_copy / "strip/certificate.json")
+    said = digits_in(stripped_copy, "ticket.weights=dense")
+    full = searched_from()
+    full.load_state_dict(load_file(stripped_copy / "dense/weights.safetensors"))
+    assert equal(weights_of(stripped_copy), cut(stripped_copy, full))
+    assert read_json(stripped_copy / "strip" / TICKET_FILE)["stage"] == "dense"
+    assert "(ticket.weights = dense)" in said
+    assert read_json(stripped_copy / "strip/certificate.json") == before
+    digits_in(stripped_copy, "ticket.weights=dense", "dense.lr=0.05")
+    full.load_state_dict(load_file(stripped_copy / "dense/weights.safetensors"))
+    assert equal(weights_of(stripped_copy), cut(stripped_copy, full)), "of the dense network anew"
+
+
 def test_tuning_starts_from_the_rewound_weights(tmp_path, digits_in):
     # So small a rate moves no weight.
     overrides = ("ticket.weights=rewind", "tune.lr=1e-30", "tune.norm_batches=2")
@@ -196,7 +212,7 @@ def test_only_what_reads_the_ticket_depends_on_it():
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        (["ticket.weights=rewound"], 'ticket.weights: "rewound" is none of keep, rewind, fresh'),
+        (["ticket.weights=rewound"], 'ticket.weights: "rewound" is none of keep, rewind, dense'),
         (["ticket.weights=rewind-to-epoch-0"], "with a number K from 1"),
         (["ticket.weights=rewind-to-epoch-k"], "as in rewind-to-epoch-3; choose one."),
         (["ticket.weights=rewind-to-epoch-5"], "the search has no such epoch, train.epochs is 4"),
