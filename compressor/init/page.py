@@ -215,7 +215,7 @@ def _train(draft: Draft) -> Section:
     rates, network = draft.rates, draft.network
     per = f"; {SGD_LR_OF} images a step would take {1 / rate_part(rates.batch_size):.3g} times it"
     why_lr = (
-        "A rate for fine-tuning, a fifth of that from scratch: trained weights move and are not "
+        "A rate for fine-tuning, a tenth of that from scratch: trained weights move and are not "
         "lost"
         if network.is_trained
         else "The usual rate from scratch"
@@ -294,6 +294,7 @@ def _dense(draft: Draft) -> Section | None:
         Choice("epochs", draft.epochs.dense, "As many as search and tuning have together."),
         *_training(draft, draft.rates.dense, "As for tuning."),
         Choice("schedule", "cosine", "The rate falls to zero."),
+        Choice("warmup_epochs", 0.5, "A new head has large gradients at first."),
     )
     why = f"The dense reference and teacher, trained without sparsity {from_what}".strip()
     return Section("dense", f"{why}.", choices)

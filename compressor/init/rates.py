@@ -24,9 +24,11 @@ MEMORY_SHARE = 0.5
 SGD_LR_OF = 128
 """Images of the batch that the rates below are for; they fall with the root of smaller ones."""
 
-SGD_SCRATCH, SGD_SEARCH, SGD_TUNE = 0.1, 0.02, 0.05
-"""From scratch; searching from weights, a fifth of it, so that they move and are not lost; tuning
-after a cut, which has more to mend."""
+SGD_SCRATCH, SGD_SEARCH, SGD_TUNE = 0.1, 0.01, 0.01
+"""From scratch; searching and tuning from weights, a tenth of it, so that they move and are not
+lost. ImageNet's MobileNetV2, tuned on ten classes with 32 pictures a step, had 7 % right after an
+epoch at a rate of 0.025 and began anew; at 0.005, which is what this comes to, on four classes it
+had 77 % after 50 steps."""
 
 ADAMW_SCRATCH, ADAMW_SEARCH, ADAMW_TUNE = 1e-3, 1e-4, 2e-4
 """Networks without batch norm, transformers say, do not bear the rates of SGD."""
