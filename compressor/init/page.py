@@ -278,7 +278,7 @@ def _tune(draft: Draft) -> Section:
     timed = f"{share.value:g}" if known else f"{UNKNOWN_SHARE:g} (a guess, for this budget)"
     choices = (
         Choice("epochs", draft.epochs.tune, f"As fit into the time; timed at {timed} of the MACs."),
-        *_training(draft, draft.rates.tune, "Above that of the search: a cut has to be mended."),
+        *_training(draft, draft.rates.tune, "That of the search."),
         Choice("schedule", "cosine", "The rate falls to zero."),
         Choice("warmup_epochs", 0.5, "A cut network starts gently."),
         Choice("teacher_weight", 0.5, "Half of the loss is the answer of the dense network."),
