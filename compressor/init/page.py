@@ -278,12 +278,17 @@ def _tune(draft: Draft) -> Section:
     timed = f"{share.value:g}" if known else f"{UNKNOWN_SHARE:g} (a guess, for this budget)"
     choices = (
         Choice("epochs", draft.epochs.tune, f"As fit into the time; timed at {timed} of the MACs."),
-        *_training(draft, draft.rates.tune, "That of the search."),
+        *_training(draft, draft.rates.tune, _against_search(draft)),
         Choice("schedule", "cosine", "The rate falls to zero."),
         Choice("warmup_epochs", 0.5, "A cut network starts gently."),
         Choice("teacher_weight", 0.5, "Half of the loss is the answer of the dense network."),
     )
     return Section("tune", "Fine-tuning of the slim network, taught by the dense one.", choices)
+
+
+def _against_search(draft: Draft) -> str:
+    times = draft.rates.tune / draft.rates.search
+    return "That of the search." if times == 1 else f"{times:.3g} times that of the search."
 
 
 def _dense(draft: Draft) -> Section | None:
