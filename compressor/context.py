@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,8 @@ from compressor.couplings.coupling import Couplings
 from compressor.data.catalog import load_data
 from compressor.data.source import ImageData
 from compressor.errors import ModelError
+from compressor.export.onnx import Exported
+from compressor.export.per_class import Guesses
 from compressor.files import fingerprint, read_json
 from compressor.recipe import Recipe, shipped
 from compressor.run import CHECKPOINT, Run
@@ -30,15 +33,34 @@ from compressor.train.mask_file import MASKS_FILE, load_masks
 from compressor.train.settings import OptimiserSettings
 
 
+@dataclass(frozen=True)
+class DenseAnswers:
+    """The dense network on the test images.
+
+    Attributes:
+        accuracy: Share of them that it gets right.
+        guesses: The class that it gives each of them.
+        file: What is on record of its ONNX file: accuracy, parity and its bound.
+    """
+
+    accuracy: float
+    guesses: Guesses
+    file: dict[str, Any]
+
+
 @dataclass
 class Shared:
     """What several runs of one network share in memory.
 
     Attributes:
         couplings: Those found and tried, by the fingerprint of what they depend on.
+        dense_files: The dense network's ONNX files likewise, each with its SHA-256.
+        dense_answers: What the dense network and such a file answer on the test images likewise.
     """
 
     couplings: dict[str, Couplings] = field(default_factory=dict)
+    dense_files: dict[str, tuple[Path, str, Exported]] = field(default_factory=dict)
+    dense_answers: dict[str, DenseAnswers] = field(default_factory=dict)
 
 
 @dataclass

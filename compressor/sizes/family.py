@@ -70,8 +70,8 @@ def make_family(
 ) -> dict[str, Any]:
     """Make every member and the record of all; what is done already is not done again.
 
-    All are cut before the first is tuned, so that a size below the floors is refused at once. Each
-    member exports and verifies the dense network again, as any run does.
+    All are cut before the first is tuned, so that a size below the floors is refused at once. The
+    dense network is exported and verified once for all members that are made together.
 
     Returns:
         What ``family.json`` holds: ``members``, the largest first, each with ``share``, ``run``,

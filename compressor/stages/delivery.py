@@ -2,7 +2,9 @@
 
 from contextlib import closing
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +13,7 @@ from compressor.bench.chain import bench_chain
 from compressor.bench.engines import Side
 from compressor.bench.onnxruntime_runner import OnnxRuntimeRunner
 from compressor.bench.pair import bench_pair
-from compressor.context import Context
+from compressor.context import Context, DenseAnswers
 from compressor.couplings.coupling import mask_
 from compressor.export.onnx import export_onnx
 from compressor.export.per_class import Guesses, Noting, count_classes
@@ -28,10 +30,13 @@ from compressor.package.write import Contents, Records, packed_model, write_pack
 from compressor.recipe import shipped
 from compressor.report.write import write_report
 from compressor.stages.building import timed_files
+from compressor.stages.dense_side import DENSE_FILE, dense_answers, export_dense, note_dense
 from compressor.stages.precisions import note_float, verified_precisions, write_precisions
 from compressor.stages.weight_level import num_nonzero
 from compressor.structure import Structure
 from compressor.summary import make_summary
+
+SLIM_FILE = "model.onnx"
 
 PARITY_IMAGES = 64
 
@@ -45,18 +50,20 @@ REPORT_FILES = ("summary.json", "report.md", "report.html")
 def export(context: Context, folder: Path) -> None:
     """The dense and the slim network as ONNX, the slim one in all precisions asked for."""
     shape, settings = context.data.image_shape, context.recipe.export
-    networks = {"model.onnx": context.slim_model("tune"), "dense.onnx": context.dense_model()}
-    exported = {}
-    for name, model in networks.items():
-        exported[name] = export_onnx(model, shape, folder / name, settings)
+    exported = {
+        SLIM_FILE: export_onnx(context.slim_model("tune"), shape, folder / SLIM_FILE, settings),
+        DENSE_FILE: export_dense(context, folder / DENSE_FILE),
+    }
+    for name in exported:
         if exported[name].why is not None:
             context.console.warn(
                 f"{name} was written by PyTorch's older exporter, {exported[name].exporter}: "
                 f"{exported[name].why}"
             )
     write_json(folder / "exporters.json", {name: asdict(how) for name, how in exported.items()})
-    for name in networks:
+    for name in exported:
         note_float(folder / name)
+    note_dense(context, folder / DENSE_FILE, exported[DENSE_FILE])
     # After it, since the other files hold the hash of the float32 one.
     write_precisions(context, folder)
 
@@ -67,26 +74,17 @@ def verify(context: Context, folder: Path) -> None:
     structure = Structure.from_json(read_json(context.run.path("strip", "structure.json")))
     mask_(masked, context.couplings, structure)
     masks = context.masks("strip")
-    networks = {
-        "dense": context.dense_model(),
-        "masked": masked,
-        "stripped_before_tuning": context.slim_model("strip"),
-        "slim": context.slim_model("tune"),
+    dense, slim = context.dense_model(), context.slim_model("tune")
+    told = dense_answers(
+        context, context.run.path("export", DENSE_FILE), partial(_dense_answers, context, dense)
+    )
+    accuracy = {
+        "dense": told.accuracy,
+        "masked": _test_answers(context, masked)[0],
+        "stripped_before_tuning": _test_answers(context, context.slim_model("strip"))[0],
     }
-    accuracy, guesses = {}, {}
-    for name, model in networks.items():
-        accuracy[name], guesses[name] = _test_answers(context, model)
-    files = []
-    for name, network in (("model.onnx", "slim"), ("dense.onnx", "dense")):
-        path = context.run.path("export", name)
-        inputs = [*random_inputs(context.data.image_shape), context.task.example(PARITY_IMAGES)]
-        measured = parity(networks[network], path, inputs)
-        check_parity(measured, path)
-        with closing(OnnxRuntimeRunner(path, torch.get_num_threads())) as runner:
-            right = context.task.accuracy(predictor(runner), "test")
-        row = {"file": name, "max_rel_diff": measured.max_rel_diff, "accuracy": right}
-        files.append(row | {"bound": FP32_TOLERANCE})
-    files += verified_precisions(context)
+    accuracy["slim"], guesses = _test_answers(context, slim)
+    files = [_verified(context, slim, SLIM_FILE), told.file, *verified_precisions(context)]
     write_json(
         folder / "verify.json",
         {
@@ -94,10 +92,10 @@ def verify(context: Context, folder: Path) -> None:
             "files": files,
             "test_images": len(context.data.test),
             "classes": count_classes(
-                context.data.classes, context.data.test.labels, guesses["dense"], guesses["slim"]
+                context.data.classes, context.data.test.labels, told.guesses, guesses
             ),
             "granularity": "channel" if masks is None else masks.granularity,
-            "nonzero_params": {name: num_nonzero(networks[name]) for name in ("dense", "slim")},
+            "nonzero_params": {"dense": num_nonzero(dense), "slim": num_nonzero(slim)},
         },
     )
 
@@ -182,6 +180,23 @@ def report(context: Context, folder: Path) -> None:
     write_json(run.folder / "summary.json", make_summary(context.recipe, run))
     write_report(run.folder)
     context.console.say(f"report: {run.folder / 'report.html'}")
+
+
+def _dense_answers(context: Context, model: nn.Module) -> DenseAnswers:
+    accuracy, guesses = _test_answers(context, model)
+    return DenseAnswers(accuracy, guesses, _verified(context, model, DENSE_FILE))
+
+
+def _verified(context: Context, model: nn.Module, name: str) -> dict[str, Any]:
+    """Parity of an exported file with its network, and its accuracy on the test images."""
+    path = context.run.path("export", name)
+    inputs = [*random_inputs(context.data.image_shape), context.task.example(PARITY_IMAGES)]
+    measured = parity(model, path, inputs)
+    check_parity(measured, path)
+    with closing(OnnxRuntimeRunner(path, torch.get_num_threads())) as runner:
+        right = context.task.accuracy(predictor(runner), "test")
+    row = {"file": name, "max_rel_diff": measured.max_rel_diff, "accuracy": right}
+    return row | {"bound": FP32_TOLERANCE}
 
 
 def _test_answers(context: Context, model: nn.Module) -> tuple[float, Guesses]:
