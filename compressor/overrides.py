@@ -44,5 +44,10 @@ def toml_value(text: str) -> Any:
 
 def near(word: str, words: Mapping[str, Any] | Sequence[str]) -> str:
     """A sentence with the nearest of ``words``, or with all of them."""
+    return did_you_mean(word, words) or f"There are {', '.join(words)}."
+
+
+def did_you_mean(word: str, words: Mapping[str, Any] | Sequence[str]) -> str:
+    """A question with the nearest of ``words``; empty if none is near."""
     found = difflib.get_close_matches(word, list(words), n=1, cutoff=0.5)
-    return f"Did you mean {found[0]}?" if found else f"There are {', '.join(words)}."
+    return f"Did you mean {found[0]}?" if found else ""

@@ -20,7 +20,7 @@ from compressor.files import write_json
 from compressor.recipe import Recipe
 from compressor.run import Run
 from compressor.stages import building, delivery, growing, stripping, training
-from compressor.stages.keys import inputs_of, settings_of
+from compressor.stages.keys import also_from, inputs_of, settings_of
 from compressor.stages.ready import check_here
 from compressor.train.device import Device, on_cpu
 
@@ -200,7 +200,8 @@ def _work(
 ) -> list[tuple[Stage, dict[str, Any]]]:
     """The stages, with what stands in for their work, each with all that its key is made of."""
     inputs, work = inputs_of(recipe, model_folders), []
-    for stage in stages:
+    for one in stages:
+        stage = replace(one, made_from=(*one.made_from, *also_from(one.name, recipe)))
         settings = settings_of(stage.name, stage.sections, recipe) | {"inputs": inputs}
         if (instead := given.get(stage.name)) is None:
             work.append((stage, settings))

@@ -1,9 +1,9 @@
 """Recipes and models that come with the project; light, since shells ask for names at every tab."""
 
-import difflib
 from pathlib import Path
 
 from compressor.errors import RecipeError
+from compressor.overrides import did_you_mean
 
 
 def shipped(kind: str) -> Path:
@@ -33,9 +33,8 @@ def find_recipe(reference: str) -> Path:
     names = shipped_recipes()
     if reference in names:
         return names[reference]
-    near = difflib.get_close_matches(reference, names, n=1)
-    hint = f"Did you mean {near[0]}? " if near else ""
-    raise RecipeError(
+    told = (
         f"{reference}: no such file, and no recipe of that name comes with compressor. "
-        f"{hint}There are {', '.join(names)}."
-    )
+        f"{did_you_mean(reference, names)}"
+    ).rstrip()
+    raise RecipeError(f"{told} There are {', '.join(names)}.")

@@ -1,6 +1,5 @@
 """What ``compressor init`` is asked for; light, since the command line reads it."""
 
-import difflib
 import math
 import re
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from pathlib import Path
 
 from compressor.engines import ENGINES, EngineName
 from compressor.errors import RecipeError
+from compressor.overrides import near
 
 SHARES = ("keep_macs", "keep_params", "keep_latency")
 BUDGETS = (*SHARES, "latency_ms")
@@ -70,7 +70,7 @@ def read_target(text: str) -> Target:
         raise RecipeError(f"--target {text}: write KEY=NUMBER, {EXAMPLES}.")
     key, number, engine = parts[1].replace("-", "_"), parts[2], parts[3]
     if key not in BUDGETS:
-        raise RecipeError(f"--target {text}: there is no budget {key!r}. {_nearest(key, BUDGETS)}")
+        raise RecipeError(f"--target {text}: there is no budget {key!r}. {near(key, BUDGETS)}")
     try:
         value = float(number)
     except ValueError:
@@ -80,7 +80,7 @@ def read_target(text: str) -> Target:
         allowed = "a share above 0, at most 1" if key in SHARES else "milliseconds above 0"
         raise RecipeError(f"--target {text}: {number} is not {allowed}.")
     if engine is not None and engine not in ENGINES:
-        told = _nearest(engine, tuple(ENGINES))
+        told = near(engine, tuple(ENGINES))
         raise RecipeError(f"--target {text}: there is no engine {engine!r}. {told}")
     return Target(key, value, ENGINES[engine].name if engine is not None else None)
 
@@ -99,8 +99,3 @@ def read_targets(texts: tuple[str, ...]) -> tuple[Target, ...]:
             "Write a recipe for each, by another --out."
         )
     return targets
-
-
-def _nearest(name: str, names: tuple[str, ...]) -> str:
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
-    return f"Did you mean {near[0]}?" if near else f"There are {', '.join(names)}."

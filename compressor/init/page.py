@@ -34,7 +34,7 @@ UNEVEN = 3.0
 def recipe_text(draft: Draft) -> str:
     """The recipe as commented TOML."""
     sections = (
-        _head(draft), _model(draft), _data(draft), _task(draft), _sparsity(draft),
+        _head(draft), _model(draft), _data(draft), _task(), _sparsity(draft),
         _train(draft), _strip(draft), _ticket(draft), _tune(draft), _dense(draft), _target(draft),
     )  # fmt: skip
     return as_toml(tuple(section for section in sections if section is not None))
@@ -167,8 +167,7 @@ def _plain(numbers: tuple[float, ...]) -> Value:
     return tuple(round(number, 6) for number in numbers)
 
 
-def _task(draft: Draft) -> Section:
-    del draft
+def _task() -> Section:
     why = (
         "Mirror images, which suit photographs. Write none where left and right differ (letters, "
         "digits, signs), flip-shift for more variety."

@@ -1,9 +1,10 @@
 """A recipe as commented TOML: every value with the reason that it was chosen for."""
 
-import json
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from compressor.report.toml_text import value_text
 
 LINE = 100
 
@@ -45,7 +46,7 @@ def _section(section: Section) -> str:
     lines = comment(section.why)
     lines += [f"[{section.name}]"] if section.name else [""]
     for choice in section.choices:
-        lines += [*comment(choice.why), f"{choice.key} = {_toml(choice.value)}"]
+        lines += [*comment(choice.why), f"{choice.key} = {value_text(choice.value)}"]
     for sentence in section.also:
         lines += comment(sentence)
     return "\n".join(lines) + "\n"
@@ -58,10 +59,3 @@ def comment(text: str) -> list[str]:
         for paragraph in text.splitlines()
         for line in textwrap.wrap(paragraph, LINE - 2, break_on_hyphens=False) or [""]
     ]
-
-
-def _toml(value: Value) -> str:
-    if isinstance(value, tuple):
-        return f"[{', '.join(map(_toml, value))}]"
-    # JSON's numbers and texts are TOML's too; of the control characters only DEL is not.
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -20,7 +20,7 @@ def as_toml(values: Mapping[str, Any]) -> str:
 def _lines(values: Mapping[str, Any], prefix: str) -> list[str]:
     plain = {key: value for key, value in values.items() if not isinstance(value, Mapping)}
     tables = {key: value for key, value in values.items() if isinstance(value, Mapping)}
-    lines = [f"{_key(key)} = {_value(each)}" for key, each in plain.items() if each is not None]
+    lines = [f"{_key(key)} = {value_text(each)}" for key, each in plain.items() if each is not None]
     for key, table in tables.items():
         name = f"{prefix}{_key(key)}"
         lines += ["", f"[{name}]", *_lines(table, f"{name}.")]
@@ -31,13 +31,16 @@ def _key(key: str) -> str:
     return key if BARE.fullmatch(key) else _text(key)
 
 
-def _value(value: Any) -> str:
+def value_text(value: Any) -> str:
+    """One value as TOML writes it; mappings become inline tables."""
     if isinstance(value, str):
         return _text(value)
-    if isinstance(value, list):
-        return f"[{', '.join(_value(item) for item in value)}]"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(value_text, value))}]"
     if isinstance(value, Mapping):
-        pairs = (f"{_key(key)} = {_value(each)}" for key, each in value.items() if each is not None)
+        pairs = (
+            f"{_key(key)} = {value_text(each)}" for key, each in value.items() if each is not None
+        )
         return f"{{ {', '.join(pairs)} }}"
     return json.dumps(value)
 

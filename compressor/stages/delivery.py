@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from compressor.bench.chain import bench_chain
 from compressor.bench.engines import Side
@@ -16,7 +16,7 @@ from compressor.bench.pair import bench_pair
 from compressor.context import Context, DenseAnswers
 from compressor.couplings.coupling import mask_
 from compressor.export.onnx import export_onnx
-from compressor.export.per_class import Guesses, Noting, count_classes
+from compressor.export.per_class import count_classes
 from compressor.export.verify import (
     FP32_TOLERANCE,
     check_parity,
@@ -29,6 +29,7 @@ from compressor.package.description import Accuracy, Counts, Description, Prepro
 from compressor.package.write import Contents, Records, packed_model, write_package
 from compressor.recipe import shipped
 from compressor.report.write import write_report
+from compressor.stages.answers import answers_of
 from compressor.stages.building import timed_files
 from compressor.stages.dense_side import DENSE_FILE, dense_answers, export_dense, note_dense
 from compressor.stages.precisions import note_float, verified_precisions, write_precisions
@@ -80,10 +81,10 @@ def verify(context: Context, folder: Path) -> None:
     )
     accuracy = {
         "dense": told.accuracy,
-        "masked": _test_answers(context, masked)[0],
-        "stripped_before_tuning": _test_answers(context, context.slim_model("strip"))[0],
+        "masked": answers_of(context, masked)[0],
+        "stripped_before_tuning": answers_of(context, context.slim_model("strip"))[0],
     }
-    accuracy["slim"], guesses = _test_answers(context, slim)
+    accuracy["slim"], guesses = answers_of(context, slim)
     files = [_verified(context, slim, SLIM_FILE), told.file, *verified_precisions(context)]
     write_json(
         folder / "verify.json",
@@ -183,7 +184,7 @@ def report(context: Context, folder: Path) -> None:
 
 
 def _dense_answers(context: Context, model: nn.Module) -> DenseAnswers:
-    accuracy, guesses = _test_answers(context, model)
+    accuracy, guesses = answers_of(context, model)
     return DenseAnswers(accuracy, guesses, _verified(context, model, DENSE_FILE))
 
 
@@ -197,18 +198,3 @@ def _verified(context: Context, model: nn.Module, name: str) -> dict[str, Any]:
         right = context.task.accuracy(predictor(runner), "test")
     row = {"file": name, "max_rel_diff": measured.max_rel_diff, "accuracy": right}
     return row | {"bound": FP32_TOLERANCE}
-
-
-def _test_answers(context: Context, model: nn.Module) -> tuple[float, Guesses]:
-    """Accuracy on the test images, and the class that the network gave each of them."""
-
-    @torch.no_grad()
-    def predict(inputs: Tensor) -> Tensor:
-        outputs: Tensor = model(inputs.to(context.torch_device))
-        return outputs
-
-    noting = Noting(predict)
-    model.to(context.torch_device)
-    right = context.task.accuracy(noting, "test")
-    model.to("cpu")
-    return right, noting.guesses()

@@ -1,7 +1,7 @@
 """The dense network's side of a run's results, done once for all runs that share a search.
 
-Members of a family and rows of a table differ in their slim networks alone. What one of them found
-of the dense network, the next finds in ``Context.shared`` by a key of all that it depends on.
+Members of a family differ in their slim networks alone. What one of them found of the dense one,
+the next finds in ``Context.shared`` by a key of all that it depends on.
 """
 
 from collections.abc import Callable

@@ -4,11 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
 from compressor.context import Context
 from compressor.files import write_json
+from compressor.stages.answers import answers_of
 from compressor.summary import GIVEN_FILE
 from compressor.tasks.model import Start
 
@@ -34,7 +33,7 @@ def measure_given(context: Context, start: Start, folder: Path) -> None:
         )
         context.console.say(f"dense: the given network is not measured: {record['why_unmeasured']}")
     else:
-        record["accuracy"] = _test_accuracy(context, start.model)
+        record["accuracy"], _ = answers_of(context, start.model)
         context.console.say(
             f"dense: the given network gets {record['accuracy']:.2%} of "
             f"{record['test_images']} test images right, before any training"
@@ -53,15 +52,3 @@ def _warn_of_guessing(context: Context, accuracy: float) -> None:
             f"always ({guessing:.2%}). Are the classes in the order it was trained with "
             "(data.classes), and data.mean, data.std, data.resize and data.image_size its own?"
         )
-
-
-def _test_accuracy(context: Context, model: nn.Module) -> float:
-    @torch.no_grad()
-    def predict(inputs: Tensor) -> Tensor:
-        outputs: Tensor = model(inputs.to(context.torch_device))
-        return outputs
-
-    model.eval().to(context.torch_device)
-    right = context.task.accuracy(predict, "test")
-    model.to("cpu")
-    return right

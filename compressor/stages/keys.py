@@ -79,9 +79,6 @@ def _of_strip(recipe: Recipe) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if recipe.ticket.weights != KEEP:
         found["ticket"] = recipe.ticket.weights
-    if recipe.ticket.weights == DENSE:
-        found["dense"] = recipe.dense_settings().model_dump(mode="json")
-        found["task"] = recipe.task.model_dump(mode="json")
     # Networks are exported to be timed.
     return found | ({"export": recipe.export.opset} if recipe.strip.in_time else {})
 
@@ -89,6 +86,11 @@ def _of_strip(recipe: Recipe) -> dict[str, Any]:
 def _unless_default(strip: StripSettings, name: str) -> dict[str, Any]:
     value = getattr(strip, name)
     return {} if value == StripSettings.model_fields[name].default else {f"strip.{name}": value}
+
+
+def also_from(stage: str, recipe: Recipe) -> tuple[str, ...]:
+    """Stages whose files a stage reads for this recipe alone."""
+    return ("dense",) if (stage, recipe.ticket.weights) == ("strip", DENSE) else ()
 
 
 def inputs_of(recipe: Recipe, model_folders: tuple[Path, ...]) -> dict[str, str]:

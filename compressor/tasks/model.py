@@ -1,11 +1,10 @@
 """Networks by name: a torchvision or timm builder, or a factory in a Python file."""
 
-import difflib
 import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from pydantic import Field
 from torch import nn
 
 from compressor.errors import MissingExtra, ModelError
+from compressor.overrides import did_you_mean
 from compressor.settings import Settings
 from compressor.tasks.head import followers
 from compressor.tasks.weights import load_body
@@ -146,19 +146,14 @@ def _factory(reference: str, folders: tuple[Path, ...]) -> Callable[..., Any]:
     )
 
 
-def _near(name: str, names: Sequence[str]) -> str:
-    """The nearest of ``names`` as a sentence; empty if none is near."""
-    found = difflib.get_close_matches(name, names, n=1)
-    return f"Did you mean {found[0]}? " if found else ""
-
-
 def _torchvision(name: str) -> Callable[..., Any]:
     from torchvision import models
 
     # Of this module only: detectors and segmenters have other outputs, and fetch weights.
     if name not in models.list_models(module=models):
-        near = _near(name, models.list_models(module=models))
-        raise ModelError(f"torchvision has no model {name!r}. {near}See `compressor list models`.")
+        near = did_you_mean(name, models.list_models(module=models))
+        told = f"torchvision has no model {name!r}. {near}".rstrip()
+        raise ModelError(f"{told} See `compressor list models`.")
 
     def build(**arguments: Any) -> nn.Module:
         built: nn.Module = models.get_model(name, weights=None, **arguments)
@@ -172,8 +167,8 @@ def _timm(name: str) -> Callable[..., Any]:
         raise MissingExtra(f"timm:{name} needs timm. Install it: pip install timm.")
     timm = importlib.import_module("timm")
     if not timm.is_model(name):
-        near = _near(name, timm.list_models())
-        raise ModelError(f"timm has no model {name!r}. {near}See timm.list_models().")
+        told = f"timm has no model {name!r}. {did_you_mean(name, timm.list_models())}".rstrip()
+        raise ModelError(f"{told} See timm.list_models().")
 
     def build(num_classes: int, in_chans: int, **arguments: Any) -> Any:
         return timm.create_model(name, num_classes=num_classes, in_chans=in_chans, **arguments)
@@ -202,10 +197,9 @@ def _from_file(path: str, name: str, folders: tuple[Path, ...]) -> Callable[...,
         ) from failure
     factory = getattr(module, name, None)
     if not callable(factory):
-        near = _near(name, [known for known, value in vars(module).items() if callable(value)])
-        raise ModelError(
-            f"{file} has no function {name!r}. {near}Name one that returns the network."
-        )
+        functions = [known for known, value in vars(module).items() if callable(value)]
+        told = f"{file} has no function {name!r}. {did_you_mean(name, functions)}".rstrip()
+        raise ModelError(f"{told} Name one that returns the network.")
     return factory  # type: ignore[no-any-return]
 
 

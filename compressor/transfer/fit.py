@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from compressor.errors import ModelError, StructureError
+from compressor.tasks.head import followers
 from compressor.tasks.model import ModelSettings
 from compressor.transfer.origin import State
 
@@ -131,23 +132,23 @@ def fit(old: State, model: nn.Module, build: Build, num_classes: int, channels: 
         StructureError: A tensor differs that neither of the two numbers explains.
     """
     new = shapes(model.state_dict())
-    followers = _differing(new, shapes(build(num_classes + 1, channels).state_dict()))
-    if not followers:
+    head = followers(model, build(num_classes + 1, channels))
+    if not head:
         raise ModelError(
             "No tensor of the network follows the number of classes, so there is no head to make "
             "new. Let its factory take num_classes."
         )
     shapes_old = shapes(old)
     _check_names(shapes_old, new)
-    for name in followers:
+    for name in head:
         _check_head(name, shapes_old[name], new[name])
-    others = [name for name in _differing(new, shapes_old) if name not in followers]
+    others = [name for name in _differing(new, shapes_old) if name not in head]
     if not others:
-        return Fit(frozenset(followers), (), (channels, channels))
+        return Fit(frozenset(head), (), (channels, channels))
     before = _channels_before(others, shapes_old, new, channels)
     probe = shapes(build(num_classes, before).state_dict())
-    _check_rest(_differing(probe, shapes_old), followers, shapes_old, new)
-    return Fit(frozenset(followers), tuple(others), (before, channels))
+    _check_rest(_differing(probe, shapes_old), head, shapes_old, new)
+    return Fit(frozenset(head), tuple(others), (before, channels))
 
 
 Shapes = Mapping[str, tuple[int, ...]]

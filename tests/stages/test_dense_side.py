@@ -16,7 +16,7 @@ from compressor.stages import delivery, dense_side
 def work(monkeypatch):
     """What was done of the dense network and of others: exports, and looks at the test images."""
     exports, looks = [], []
-    export, look = dense_side.export_onnx, delivery._test_answers
+    export, look = dense_side.export_onnx, delivery.answers_of
 
     def exporting(model, *rest):
         exports.append(model)
@@ -27,7 +27,7 @@ def work(monkeypatch):
         return look(context, model)
 
     monkeypatch.setattr(dense_side, "export_onnx", exporting)
-    monkeypatch.setattr(delivery, "_test_answers", looking)
+    monkeypatch.setattr(delivery, "answers_of", looking)
     return exports, looks
 
 
