@@ -27,8 +27,8 @@ SGD_LR_OF = 128
 SGD_SCRATCH, SGD_SEARCH, SGD_TUNE = 0.1, 0.01, 0.005
 """From scratch; searching from weights, a tenth of it, so that they move and are not lost; and
 tuning from weights. ImageNet's MobileNetV2 on ten classes, halved and tuned with 32 pictures a
-step, got 76 % at 0.0025, which is what this comes to, 75.5 % at twice that, 72 % at four times and
-45 % at eight times (docs/given-photos.md)."""
+step, got 76.0 % at 0.0025, which is what this comes to, and 75.5 % at twice that; from another
+search 72 % at four times and 45 % at eight times it (docs/given-photos.md)."""
 
 ADAMW_SCRATCH, ADAMW_SEARCH, ADAMW_TUNE = 1e-3, 1e-4, 2e-4
 """Networks without batch norm, transformers say, do not bear the rates of SGD."""
