@@ -13,10 +13,11 @@ from compressor.report.family import COSTS
 from compressor.report.headline import engine_name
 from compressor.report.page import Plot, Report, Section, Table
 from compressor.report.rows import legend
-from compressor.report.scale import scale_of
+from compressor.report.scale import scale_of, scale_of_shares
 
 CERTIFIED = {True: "holds", False: "broken", None: "no bounds on record"}
 NOT_SET = "not set"
+KEYS = (("slim", "a run"), ("dominated", "dominated by another"))
 
 
 def as_report(comparison: Comparison) -> Report:
@@ -41,7 +42,7 @@ def _dominated(comparison: Comparison, run: Compared) -> dict[str, tuple[Compare
 def _figures(comparison: Comparison) -> Section:
     description = "Accuracy on test images over what each slim network costs"
     panels = {COSTS[cost][0]: _chart(comparison, cost, description) for cost in comparison.costs()}
-    keys = legend((("slim", "a run"), ("dominated", "dominated by another")))
+    keys = legend(KEYS if comparison.judged_by is not None else KEYS[:1])
     plot = Plot(description, keys + draw_choice("Cost", "compare-cost", panels))
     return Section("runs", "Runs", tuple(_notes(comparison)), (plot,), _tables(comparison))
 
@@ -71,7 +72,7 @@ def _chart(comparison: Comparison, cost: str, description: str) -> Markup:
     accuracies = [run.record.summary.slim.accuracy for run in comparison.runs]
     most = max(comparison.cost(run, cost) for run in comparison.runs)
     x = Axis(name, scale_of(0, most, 4), text)
-    y = Axis("Test accuracy", scale_of(min(accuracies), max(accuracies)), formats.short_percent)
+    y = Axis("Test accuracy", scale_of_shares(accuracies), formats.short_percent)
     return draw_chart(x, y, [line for line in lines if line.points], f"{description}: {name}")
 
 

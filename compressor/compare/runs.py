@@ -1,17 +1,20 @@
 """Runs to be compared: their figures, which of them can be set against each other, and how."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from compressor.errors import RunError
 from compressor.report.run_files import RunRecord, read_run
-from compressor.report.timings import Percentiles
+from compressor.report.timings import Latency, Percentiles
 
 MACHINE = ("platform", "cpu", "gpu", "cores", "torch_threads", "versions")
 """What must be the same of two environments for their latencies to be set against each other."""
+
+METHOD = ("num_threads", "clock")
+"""What must be the same of how they were taken."""
 
 FIRST_ENGINE = "onnxruntime"
 """The engine that every run has; another is taken where it was not timed in all."""
@@ -129,11 +132,10 @@ def _names(folders: Sequence[Path]) -> list[str]:
 
 
 def _judged_by(runs: Sequence[Compared]) -> tuple[str | None, tuple[str, ...]]:
-    data = [_test_set(run.record) for run in runs]
-    if any(one != data[0] for one in data):
+    if not _same_test_images([run.record for run in runs]):
         return None, (
-            "The runs are of different data or numbers of test images, so no run is called "
-            "dominated.",
+            "The runs are of different data (set, folder, classes or test images), so no run is "
+            "called dominated.",
         )
     splits = [(run.record.settings.get("data"), run.record.summary.seed) for run in runs]
     if any(one != splits[0] for one in splits):
@@ -149,10 +151,21 @@ def _judged_by(runs: Sequence[Compared]) -> tuple[str | None, tuple[str, ...]]:
     return "validation", ()
 
 
+def _same_test_images(records: Sequence[RunRecord]) -> bool:
+    sets = [_test_set(record) for record in records]
+    # Runs of before did not count by class; what they are of is told by their settings alone.
+    counts = [{one.name: one.images for one in record.classes} for record in records]
+    counted = [count for count in counts if count]
+    return all(one == sets[0] for one in sets) and all(count == counted[0] for count in counted)
+
+
 def _test_set(record: RunRecord) -> tuple[Any, ...]:
+    """What tells the test images of one run from those of another."""
     data = record.settings.get("data", {})
+    # The same relative path may be another folder elsewhere.
+    place = record.places.data or data.get("path")
     images = record.summary.test_images
-    return (data.get("source"), data.get("path"), data.get("image_size"), images)
+    return (data.get("source"), place, data.get("classes"), data.get("image_size"), images)
 
 
 def _place(runs: Sequence[Compared]) -> tuple[tuple[str, int] | None, tuple[str, ...]]:
@@ -160,11 +173,11 @@ def _place(runs: Sequence[Compared]) -> tuple[tuple[str, int] | None, tuple[str,
     common = set.intersection(*(_places(run.record) for run in runs))
     if not common:
         return None, ("No engine and batch size was timed in every run, so no latency is shown.",)
-    machines = [_machine(run.record.latency.environment) for run in runs]
+    machines = [_machine(run.record.latency) for run in runs]
     if any(machine != machines[0] for machine in machines):
         return None, (
-            "The runs were timed on different machines, threads or versions, so no latency is "
-            "shown. Run `compressor bench` with each of them on one machine.",
+            "The runs were timed on different machines, threads, clocks or versions, so no latency "
+            "is shown. Run `compressor bench` with each of them on one machine.",
         )
     return min(common, key=lambda place: (place[0] != FIRST_ENGINE, place)), (
         "The latencies are of runs that were timed one after the other, not in turns: small "
@@ -177,5 +190,9 @@ def _places(record: RunRecord) -> set[tuple[str, int]]:
     return {(engine, batch) for engine, batches in timed.items() for batch in batches}
 
 
-def _machine(environment: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: environment.get(key) for key in MACHINE}
+def _machine(latency: Latency) -> list[Any]:
+    """On what and how a run was timed, as far as it changes times."""
+    return [
+        *(latency.environment.get(key) for key in MACHINE),
+        *(latency.method.get(key) for key in METHOD),
+    ]

@@ -50,6 +50,18 @@ def draw_chart(x: Axis, y: Axis, lines: Sequence[Line], description: str) -> Mar
     )
 
 
+def line_legend(entries: Sequence[tuple[str, str]]) -> Markup:
+    """What the lines mean, each key drawn like its line: ``(kind, words)`` each."""
+    items = (element("li", {}, _line_key(kind), words) for kind, words in entries)
+    return element("ul", {"class": "legend"}, *items)
+
+
+def _line_key(kind: str) -> Markup:
+    box = {"class": "line-key", "viewBox": "0 0 40 10", "aria-hidden": "true"}
+    line = element("path", {"class": f"line {kind}", "d": "M0 5H40"})
+    return element("svg", box, line, element("path", {"class": f"dots {kind}", "d": "M20 5h0"}))
+
+
 def _ticks(axis: Axis, side: str) -> list[Markup]:
     return [
         element("span", {"style": f"{side}:{percent_of(axis.scale.share(tick))}"}, axis.text(tick))
@@ -74,11 +86,13 @@ def _line(x: Scale, y: Scale, line: Line) -> list[Markup]:
 
 
 def _labels(x: Scale, y: Scale, line: Line) -> list[Markup]:
+    if not line.labels:
+        return []
     return [
         element(
             "span", {"class": f"label {line.kind}", "style": _place(x.share(a), y.share(b))}, text
         )
-        for (a, b), text in zip(line.points, line.labels, strict=False)
+        for (a, b), text in zip(line.points, line.labels, strict=True)
     ]
 
 

@@ -15,6 +15,13 @@ from compressor.report.scale import Scale, scale_of
 MAX_DRAWN = 30
 """Classes in the drawing; of more, half are those that lost most and half those that won most."""
 
+KEYS = {
+    "worse": "interval, clearly worse",
+    "better": "interval, clearly better",
+    "no clear change": "interval, no clear change",
+}
+"""Verdict -> what its mark means."""
+
 
 @dataclass(frozen=True)
 class _Judged:
@@ -83,13 +90,19 @@ def _drawing(judged: list[_Judged], description: str) -> Markup:
         Row(one.counts.name, _marks(one, scale), formats.signed_points(one.change.value))
         for one in judged
     )
-    keys = legend((("interval", "interval"), ("change", "change"), ("zero", "no change")))
+    found = {one.verdict for one in judged}
+    kinds = [(f"interval {_kind(name)}", words) for name, words in KEYS.items() if name in found]
+    keys = legend((*kinds, ("change", "change"), ("zero", "zero")))
     return keys + draw_rows([Group("", rows)], description, "classes")
 
 
+def _kind(verdict: str) -> str:
+    """How its marks look."""
+    return verdict.replace(" ", "-")
+
+
 def _marks(one: _Judged, scale: Scale) -> tuple[Span | Point, ...]:
-    kind = one.verdict.replace(" ", "-")
-    change = one.change
+    kind, change = _kind(one.verdict), one.change
     return (
         Point(scale.share(0), "zero"),
         Span(scale.share(change.low), scale.share(change.high), f"interval {kind}"),

@@ -14,7 +14,7 @@ def path_section(run: RunRecord) -> Section:
     tables = (*_support_tables(run.train_history), *_kept_tables(run.train_history))
     title = "Path of the support"
     if run.path.is_empty():
-        text = f"The method {run.path.method} has no path: it gives no unit a time of entry."
+        text = _why_empty(run)
         return Section("path", title, (text, *_stop_texts(run.train_history)), tables=tables)
     description = "Units of each coupling that have entered the support, over path time"
     entries = tuple(_entry_row(name, units) for name, units in run.path.couplings.items())
@@ -28,6 +28,14 @@ def path_section(run: RunRecord) -> Section:
     texts = (text, *_stop_texts(run.train_history))
     entry_table = Table("Entries of each coupling", columns, entries)
     return Section("path", title, texts, (plot,), (entry_table, *tables))
+
+
+def _why_empty(run: RunRecord) -> str:
+    """Why there is nothing to draw; what has a path logs its clock beside the support of units."""
+    method = run.path.method
+    if any(epoch.path_time is not None and epoch.support for epoch in run.train_history):
+        return f"Method {method}. No unit had entered the support when the search ended."
+    return f"The method {method} has no path: it gives no unit a time of entry."
 
 
 def _path_drawing(run: RunRecord, description: str) -> Markup:

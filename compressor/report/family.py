@@ -10,7 +10,7 @@ from compressor.report.choice import draw_choice
 from compressor.report.family_file import Family, Sized
 from compressor.report.page import Plot, Section, Table
 from compressor.report.rows import legend
-from compressor.report.scale import scale_of
+from compressor.report.scale import scale_of, scale_of_shares
 
 COSTS: dict[str, tuple[str, Callable[[float], str]]] = {
     "macs": ("MACs", formats.count),
@@ -29,7 +29,7 @@ def family_section(family: Family | None) -> Section | None:
     note = (
         f"{len(family.members)} sizes from the one search of this run, {epochs} each, timed "
         "together: median in ONNX Runtime at batch 1. A size is dominated by a cost if another has "
-        "no more of it and is at least as accurate on validation images."
+        f"no more of it and is at least as accurate on {family.judged_by} images{_caution(family)}."
     )
     description = "Accuracy on test images over what each size costs"
     panels = {name: _chart(family, cost, description) for cost, (name, _) in COSTS.items()}
@@ -38,13 +38,24 @@ def family_section(family: Family | None) -> Section | None:
     return Section("family", "Family", (note,), (plot,), (_table(family),))
 
 
+def _caution(family: Family) -> str:
+    if family.judged_by == "validation":
+        return ""
+    return (
+        ", as not all were tuned and have an accuracy on validation images; choosing among them by "
+        "that is choosing by test images"
+    )
+
+
 def _chart(family: Family, cost: str, description: str) -> Markup:
     name, text = COSTS[cost]
     named = {f"{member.share:g}": member for member in family.members}
     every = [family.dense, *family.members]
     accuracies = [one.accuracy.test for one in every]
-    best = [label for label, member in named.items() if cost not in member.dominated]
-    rest = [label for label in named if label not in best]
+    # Along the axis: a smaller size may take longer.
+    dearer = sorted(named, key=lambda label: _point(named[label], cost)[0])
+    best = [label for label in dearer if cost not in named[label].dominated]
+    rest = [label for label in dearer if label not in best]
     lines = [
         Line((_point(family.dense, cost),), "dense", joined=False, labels=("dense",)),
         Line(tuple(_point(named[label], cost) for label in best), "slim", labels=tuple(best)),
@@ -56,7 +67,7 @@ def _chart(family: Family, cost: str, description: str) -> Markup:
         ),
     ]
     x = Axis(name, scale_of(0, max(getattr(one, cost) for one in every), 4), text)
-    y = Axis("Test accuracy", scale_of(min(accuracies), max(accuracies)), formats.short_percent)
+    y = Axis("Test accuracy", scale_of_shares(accuracies), formats.short_percent)
     return draw_chart(x, y, [line for line in lines if line.points], f"{description}: {name}")
 
 

@@ -1,8 +1,9 @@
 """A family of sizes, as ``family.json`` holds it, and where a run has one."""
 
 from pathlib import Path
+from typing import Literal
 
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from compressor.report.part import Part, Share
 from compressor.report.timings import SpeedUp
@@ -44,8 +45,16 @@ class Member(Sized):
 
 
 class Family(Part):
-    """``family.json``."""
+    """``family.json``; families of before do not say the settings and the device of theirs."""
 
     tune_epochs: NonNegativeInt
+    overrides: list[str] = Field(default_factory=list)
+    device: str | None = None
     dense: Sized
     members: list[Member]
+
+    @property
+    def judged_by(self) -> Literal["validation", "test"]:
+        """Which images decide who is dominated: validation images, if all members have them."""
+        has_validation = all(one.accuracy.validation is not None for one in self.members)
+        return "validation" if has_validation else "test"

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from compressor.report import formats
-from compressor.report.chart import Axis, Line, draw_chart
+from compressor.report.chart import Axis, Line, draw_chart, line_legend
 from compressor.report.markup import element, void
 from compressor.report.rows import Area, Group, Row, Span, draw_rows, legend
 from compressor.report.run_files import Entries, EntryPath, Epoch, Width
-from compressor.report.scale import scale_of
+from compressor.report.scale import scale_of, scale_of_shares
 
 MOMENTS = 200
 """Places of the slider beside its start; at each of them the counts shown are exact."""
@@ -116,7 +116,7 @@ def accuracy_chart(histories: dict[str, list[Epoch]], description: str) -> Marku
     """Validation accuracy after each epoch, one line for each stage."""
     reached = [e.validation_accuracy for history in histories.values() for e in history]
     longest = max(history[-1].epoch for history in histories.values())
-    y = Axis("Validation accuracy", scale_of(min(reached), max(reached)), formats.short_percent)
+    y = Axis("Validation accuracy", scale_of_shares(reached), formats.short_percent)
     x = Axis("Epoch", scale_of(0, longest), formats.number)
     lines = [
         Line(
@@ -125,5 +125,5 @@ def accuracy_chart(histories: dict[str, list[Epoch]], description: str) -> Marku
         )
         for stage, history in histories.items()
     ]
-    keys = legend([(STAGE_KINDS[stage], stage) for stage in histories])
+    keys = line_legend([(STAGE_KINDS[stage], stage) for stage in histories])
     return keys + draw_chart(x, y, lines, description)

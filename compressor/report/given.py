@@ -5,6 +5,7 @@ from compressor.report.page import Fact
 from compressor.report.run_files import Summary
 
 GIVEN_ROW = "Given network, before any training"
+UNMEASURED = "not measured"
 
 
 def given_row(summary: Summary) -> tuple[tuple[str, str, str], ...]:
@@ -13,9 +14,16 @@ def given_row(summary: Summary) -> tuple[tuple[str, str, str], ...]:
     if given is None:
         return ()
     if given.accuracy is None:
-        return ((GIVEN_ROW, formats.NOTHING, f"not measured: {given.why_unmeasured}"),)
+        return ((GIVEN_ROW, formats.NOTHING, UNMEASURED),)
     change = formats.signed_points(given.accuracy - summary.dense.accuracy)
     return ((GIVEN_ROW, formats.percent(given.accuracy), change),)
+
+
+def given_notes(summary: Summary) -> tuple[str, ...]:
+    """Why the given network was not measured; too long for a cell of a table."""
+    if summary.given is None or summary.given.accuracy is not None:
+        return ()
+    return (f"The given network was not measured: {summary.given.why_unmeasured}.",)
 
 
 def given_facts(summary: Summary) -> tuple[Fact, ...]:

@@ -1,3 +1,18 @@
+// Paper holds what is folded too; afterwards everything is as it was.
+(() => {
+  let opened = [];
+  addEventListener("beforeprint", () => {
+    // Once more without an end in between must not forget what was opened before.
+    const closed = [...document.querySelectorAll("details:not([open])")];
+    for (const one of closed) one.open = true;
+    opened = [...opened, ...closed];
+  });
+  addEventListener("afterprint", () => {
+    for (const one of opened) one.open = false;
+    opened = [];
+  });
+})();
+
 // The slider of the path: shows how many units of each coupling had entered by a moment.
 (() => {
   const path = document.querySelector(".path");
@@ -18,15 +33,21 @@
   const entered = (lane, moment) =>
     lane.counts.reduce((count, [at, then]) => (at <= moment ? then : count), 0);
 
+  // Writes the count of each lane; all of them together.
+  const count = (moment) => {
+    let sum = 0;
+    for (const lane of lanes) {
+      const now = entered(lane, moment);
+      sum += now;
+      lane.value.textContent = `${whole.format(now)} of ${whole.format(lane.units)}`;
+    }
+    return sum;
+  };
+
   const follow = () => {
     const moment = Number(slider.value);
     const time = (end * moment) / most;
-    let sum = 0;
-    for (const lane of lanes) {
-      const count = entered(lane, moment);
-      sum += count;
-      lane.value.textContent = `${whole.format(count)} of ${whole.format(lane.units)}`;
-    }
+    const sum = count(moment);
     path.style.setProperty("--at", `${(100 * moment) / most}%`);
     // The end of an epoch still belongs to it; a hair of slack for rounding in the page.
     const before = epochs.filter((epochEnd) => epochEnd < time - end * 1e-6).length;
@@ -37,6 +58,9 @@
   };
 
   slider.addEventListener("input", follow);
+  // Lanes are full on paper, whatever the slider says.
+  addEventListener("beforeprint", () => count(most));
+  addEventListener("afterprint", follow);
   path.querySelector(".slider").hidden = false;
   // Browsers keep the slider where it was when a page is loaded again.
   follow();

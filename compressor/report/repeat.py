@@ -4,9 +4,15 @@ import re
 import shlex
 from collections.abc import Iterator
 
+from compressor.report.family_file import Family
 from compressor.report.page import Listing, Section
 from compressor.report.run_files import RunRecord
 from compressor.report.toml_text import as_toml
+
+EXTRAS = ("openvino", "tensorrt", "tensorrt-rtx", "timm")
+"""Parts of the project that are installed on demand, named like the engines that they are for."""
+
+TIMM = "timm:"
 
 UNSAFE = re.compile(r"[^\w.-]+")
 
@@ -24,22 +30,47 @@ def repeat_section(run: RunRecord) -> Section:
 
 
 def _commands(run: RunRecord, name: str) -> Iterator[str]:
+    extras = ",".join(_extras(run))
     version = run.environment.get("versions", {}).get("compressor")
-    yield f"pip install compressor{f'=={version}' if version else ''}"
+    checkout = f"  # in a checkout of compressor {version}" if version else "  # in a checkout"
+    yield f"python -m pip install {shlex.quote(f'.[{extras}]') if extras else '.'}{checkout}"
     threads = run.environment.get("omp_num_threads")
     before = f"OMP_NUM_THREADS={shlex.quote(str(threads))} " if threads else ""
-    device = "" if run.environment.get("gpu") or run.environment.get("gpus") else " --device cpu"
     out = shlex.quote(f"{name}-again")
-    yield f"{before}compressor run {shlex.quote(name)}.toml --out {out}{device}"
+    # Runs of before do not say it: without a GPU it can only have been the processor.
+    device = run.environment.get("device", "cuda" if run.environment.get("gpu") else "cpu")
+    yield f"{before}compressor run {shlex.quote(name)}.toml --out {out}{_on(device)}"
     yield f"compressor verify {out}/package"
     if run.family is not None:
-        sizes = ",".join(f"{member.share:g}" for member in run.family.members)
-        tune = run.family.tune_epochs
-        yield f"{before}compressor family {out} --sizes {sizes} --tune {tune}{device}"
+        yield f"{before}compressor family {out} {_family_options(run.family, device)}"
+
+
+def _family_options(family: Family, device: str) -> str:
+    sizes = ",".join(f"{member.share:g}" for member in family.members)
+    changes = "".join(f" --set {shlex.quote(change)}" for change in family.overrides)
+    return f"--sizes {sizes} --tune {family.tune_epochs}{changes}{_on(family.device or device)}"
+
+
+def _on(device: str) -> str:
+    """The option that takes this device; a GPU is taken by itself."""
+    return " --device cpu" if device == "cpu" else ""
+
+
+def _extras(run: RunRecord) -> list[str]:
+    """What the engines and networks that were used need beyond the plain install."""
+    strip, bench = run.settings.get("strip", {}), run.settings.get("bench", {})
+    used = {*bench.get("engines", ()), *(plan.engine for plan in run.plans)}
+    used |= {converted.measured_by for converted in run.converted}
+    if strip.get("keep_latency") or strip.get("latency_ms"):
+        used.add(run.settings.get("target", {}).get("engine"))
+    if str(run.settings.get("model", {}).get("factory")).startswith(TIMM):
+        used.add("timm")
+    return [extra for extra in EXTRAS if extra in used]
 
 
 def _cautions(run: RunRecord) -> Iterator[str]:
-    folders = run.model_folders
+    # The same folder may be looked in twice.
+    folders = tuple(dict.fromkeys(run.places.model_folders))
     model, data = run.settings.get("model", {}), run.settings.get("data", {})
     named = {
         "model.factory": model.get("factory"),
@@ -62,4 +93,4 @@ def _cautions(run: RunRecord) -> Iterator[str]:
 
 
 def _is_path(value: object) -> bool:
-    return isinstance(value, str) and not value.startswith(("torchvision:", "timm:"))
+    return isinstance(value, str) and not value.startswith(("torchvision:", TIMM))

@@ -3,7 +3,7 @@
 from typing import Any
 
 from compressor.report import formats
-from compressor.report.given import given_accuracy, given_row
+from compressor.report.given import given_accuracy, given_notes, given_row
 from compressor.report.page import Section, Table
 from compressor.report.run_files import RunRecord, Summary
 
@@ -22,7 +22,8 @@ def comparison_section(run: RunRecord) -> Section:
         "backward pass as three forward passes for each image; for the slim network that is search "
         "and tuning with the teacher's passes, without what the teacher's own training cost."
     )
-    notes = (note, _weights_note(run.summary)) if run.summary.weights.masked else (note,)
+    zeros = (_weights_note(run.summary),) if run.summary.weights.masked else ()
+    notes = (note, *zeros, *given_notes(run.summary))
     tables = (_comparison_table(run.summary), _budget_table(run.summary))
     return Section("comparison", "Dense against slim", notes, tables=tables)
 
@@ -120,7 +121,8 @@ def accuracy_section(run: RunRecord) -> Section:
     note = f"All on the same {formats.integer(summary.test_images)} test images."
     rows = (*given_row(summary), *rows)
     table = Table("Accuracy after each stage", ("Stage or file", "Accuracy", "Against dense"), rows)
-    return Section("accuracy", "Accuracy at each stage", (note,), tables=(table,))
+    notes = (note, *given_notes(summary))
+    return Section("accuracy", "Accuracy at each stage", notes, tables=(table,))
 
 
 def certificate_section(run: RunRecord) -> Section:

@@ -189,13 +189,20 @@ class Width(Part):
     share_of_macs: NonNegativeFloat
 
 
+class Places(Part):
+    """``places.json``: folders of the network's file, and the user's data, if it is that."""
+
+    model_folders: list[str] = Field(default_factory=list)
+    data: str | None = None
+
+
 @dataclass(frozen=True)
 class RunRecord:
     """Everything that a report is made from.
 
     ``converted`` are the files in other precisions, ``plans`` those of TensorRT, ``classes`` the
-    counts on test images, ``certificate`` the whole of it, ``model_folders`` where files that the
-    recipe names were looked up, ``family`` other sizes made from the run. Runs of before lack some.
+    counts on test images, ``certificate`` the whole of it, ``places`` where files that the recipe
+    names were looked up, ``family`` other sizes made from the run. Runs of before lack some.
     """
 
     summary: Summary
@@ -209,7 +216,7 @@ class RunRecord:
     plans: list[BuiltPlan]
     classes: list[ClassCounts]
     certificate: dict[str, Any]
-    model_folders: list[str]
+    places: Places
     family: Family | None
     environment: dict[str, Any]
     settings: dict[str, Any]
@@ -233,7 +240,7 @@ def read_run(folder: Path) -> RunRecord:
         plans=_read_if_there(folder, PLANS_FILE, list[BuiltPlan]),
         classes=_read_in(folder, "verify/verify.json", "classes", list[ClassCounts]),
         certificate=_read_if_there(folder, "strip/certificate.json", dict[str, Any]),
-        model_folders=_read_in(folder, "places.json", "model_folders", list[str]),
+        places=_read_if_there(folder, "places.json", Places),
         family=_read_family(folder),
         environment=_read(folder, "environment.json", dict[str, Any]),
         settings=_read(folder, "settings.json", dict[str, Any]),

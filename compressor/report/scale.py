@@ -1,6 +1,7 @@
 """Round numbers along an axis."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 STEPS = (1, 2, 2.5, 5, 10)
@@ -37,10 +38,27 @@ def scale_of(low: float, high: float, num_ticks: int = 5) -> Scale:
         high: Largest one, >= ``low``.
         num_ticks: About as many ticks; up to twice as few or as many.
     """
+    return _rounded(*_apart(low, high), num_ticks)
+
+
+def scale_of_shares(shares: Iterable[float]) -> Scale:
+    """A scale for parts of a whole, of which there are some; it never leaves [0, 1]."""
+    shares = tuple(shares)
+    low, high = _apart(min(shares), max(shares))
+    # Round steps up to a fifth divide 1, so rounding outwards ends at 0 and at 1.
+    return _rounded(max(low, 0.0), min(high, 1.0), num_ticks=5)
+
+
+def _apart(low: float, high: float) -> tuple[float, float]:
+    """The two, or if they are one number, two on both sides of it."""
     # What differs in the last digits alone has no round numbers in between.
-    if high - low <= SAME * max(abs(low), abs(high)):
-        pad = abs(low) / 10 or 1.0
-        low, high = low - pad, high + pad
+    if high - low > SAME * max(abs(low), abs(high)):
+        return low, high
+    pad = abs(low) / 10 or 1.0
+    return low - pad, high + pad
+
+
+def _rounded(low: float, high: float, num_ticks: int) -> Scale:
     rough = (high - low) / num_ticks
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * factor for factor in STEPS if power * factor >= rough * (1 - 1e-9))

@@ -1,7 +1,7 @@
 """The curve of a family: which members are dominated by others, and the page."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 COSTS = ("macs", "params", "bytes", "latency_ms")
 """By each of these a member may be dominated: another has no more of it and is as accurate."""
@@ -15,40 +15,45 @@ COLUMNS = (
 def mark_dominated(rows: Sequence[dict[str, Any]]) -> None:
     """Give each row ``dominated``: the costs by which another is as accurate and no dearer.
 
-    Accuracy is that on validation images, so that nothing is chosen by test images; on test images
-    where a family was not tuned, since it has no other. Of two rows that are equal in both, the
+    Accuracy is that on the images that ``judged_by`` says. Of two rows that are equal in both, the
     first counts as the better one.
     """
+    images = judged_by(rows)
     for place, row in enumerate(rows):
         row["dominated"] = [
             cost
             for cost in COSTS
             if any(
-                _dominates(other, row, cost, earlier=number < place)
+                _dominates(other, row, (images, cost), earlier=number < place)
                 for number, other in enumerate(rows)
                 if number != place
             )
         ]
 
 
+def judged_by(rows: Sequence[Mapping[str, Any]]) -> Literal["validation", "test"]:
+    """Validation images, so that nothing is chosen by test images; those where a row has no other.
+
+    Rows that were not tuned have no accuracy on validation images.
+    """
+    tuned = all(row["accuracy"]["validation"] is not None for row in rows)
+    return "validation" if tuned else "test"
+
+
 def _dominates(
-    one: Mapping[str, Any], other: Mapping[str, Any], cost: str, *, earlier: bool
+    one: Mapping[str, Any], other: Mapping[str, Any], by: tuple[str, str], *, earlier: bool
 ) -> bool:
-    ours, theirs = _judged(one), _judged(other)
+    images, cost = by
+    ours, theirs = float(one["accuracy"][images]), float(other["accuracy"][images])
     if ours < theirs or one[cost] > other[cost]:
         return False
     return ours > theirs or one[cost] < other[cost] or earlier
 
 
-def _judged(row: Mapping[str, Any]) -> float:
-    accuracy = row["accuracy"]
-    judged = accuracy["test"] if accuracy["validation"] is None else accuracy["validation"]
-    return float(judged)
-
-
 def as_text(record: Mapping[str, Any]) -> str:
     """The curve as a page of Markdown."""
-    cost = record["cost"]
+    cost, images = record["cost"], judged_by(record["members"])
+    caution = "" if images == "validation" else ", for want of an accuracy on validation ones"
     lines = [
         f"# {record['recipe']}: a family of {len(record['members'])} from one search",
         "",
@@ -63,7 +68,7 @@ def as_text(record: Mapping[str, Any]) -> str:
         "",
         "Latency: median in ONNX Runtime at batch 1, all networks interleaved; faster: against the "
         "dense network, with the 95 % interval. A member is dominated by a cost if another has no "
-        "more of it and is at least as accurate on validation images.",
+        f"more of it and is at least as accurate on {images} images{caution}.",
     ]
     return "\n".join(lines) + "\n"
 

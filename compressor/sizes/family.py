@@ -20,7 +20,7 @@ from compressor.sizes.curve import as_text, mark_dominated
 from compressor.sizes.slices import Size, Source, slice_run, sliced_recipe
 from compressor.sizes.timing import DENSE, UNTIMED, timed
 from compressor.summary import PASSES, search_macs
-from compressor.train.device import Device
+from compressor.train.device import Device, on_cpu
 
 NUM_SIZES, LEAST_SHARE = 8, 0.05
 """Sizes unless others are asked for: so many, in equal ratios from the whole down to this share."""
@@ -76,7 +76,8 @@ def make_family(
     Returns:
         What ``family.json`` holds: ``members``, the largest first, each with ``share``, ``run``,
         ``accuracy`` (``validation``, ``test``), the ``COSTS`` and ``dominated``, a list of costs;
-        ``dense``, the same of the dense network; ``cost``, what making them took.
+        ``dense``, the same of the dense network; ``cost``, what making them took; ``overrides`` and
+        ``device``, what they were made with.
 
     Raises:
         BudgetError: A size is below what the floors cost, or above what a growing network grew to.
@@ -104,6 +105,8 @@ def make_family(
         "recipe": source.recipe.name,
         "source": str(source.run.folder),
         "tune_epochs": making.tune_epochs,
+        "overrides": list(plan.overrides),
+        "device": "cpu" if on_cpu(device) else "cuda",
         "dense": dense,
         "members": rows,
         "timing": timing,

@@ -1,8 +1,10 @@
 """Reports and comparisons as a browser shows them."""
 
+import io
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 pytestmark = pytest.mark.browser
 
@@ -141,6 +143,116 @@ def test_paper_is_light_and_holds_every_panel(open_page, pages, kind):
     assert all(panels.nth(number).is_visible() for number in range(panels.count()))
     assert opened.page.locator("nav").is_hidden()
     assert opened.page.pdf(format="A4").startswith(b"%PDF")
+
+
+ON_PAPER = """
+    addEventListener("beforeprint", () => {
+        window.counts = [...document.querySelectorAll(".lanes .value")].map((o) => o.textContent);
+        window.folded = document.querySelectorAll("details:not([open])").length;
+    });
+"""
+"""Keeps what stands on the page when it is printed; heard last, as it is asked for last."""
+
+
+def test_paper_holds_the_end_of_the_path_wherever_the_slider_stands(open_page, pages):
+    opened = open_page(pages["report"])
+    at_the_end = opened.page.locator(COUNTS).all_inner_texts()
+    opened.page.focus(SLIDER)
+    opened.page.keyboard.press("Home")
+    at_the_start = opened.page.locator(COUNTS).all_inner_texts()
+    opened.page.evaluate(ON_PAPER)
+
+    opened.page.pdf(format="A4")
+
+    assert opened.page.evaluate("window.counts") == at_the_end != at_the_start
+    assert opened.page.locator(COUNTS).all_inner_texts() == at_the_start
+    assert opened.faults == []
+
+
+@pytest.mark.parametrize("kind", ["report", "report without a path"])
+def test_paper_holds_what_is_folded_and_folds_it_again(open_page, pages, kind):
+    opened = open_page(pages[kind])
+    opened.page.locator("details > summary").first.click()
+    folded = opened.page.locator("details:not([open])").count()
+    assert folded >= 2
+    opened.page.evaluate(ON_PAPER)
+
+    opened.page.pdf(format="A4")
+
+    assert opened.page.evaluate("window.folded") == 0
+    assert opened.page.locator("details:not([open])").count() == folded
+
+
+def test_tables_that_are_opened_for_paper_fit_on_it(open_page, pages):
+    # A4 with margins of 15 mm, in pixels of CSS.
+    opened = open_page(pages["report"], viewport={"width": 680, "height": 1000})
+    opened.page.emulate_media(media="print")
+
+    opened.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+
+    assert opened.page.evaluate("document.documentElement.scrollWidth") <= 680
+
+
+FILLED = {
+    "report": [
+        *(".widths .span.slim", ".latency .span.dense", ".latency .span.slim"),
+        *(".classes .span.worse", ".classes .point.change", ".area", ".key.dense", ".key.slim"),
+        *(".key.interval.worse", ".line-key", ".badges .holds .sign", ".badges .told .sign"),
+    ],
+    "compare": [".key.slim", ".key.dominated"],
+}
+"""Marks that are nothing but their fill."""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("kind", FILLED)
+def test_marks_are_seen_in_forced_colours(open_page, pages, kind, scheme):
+    opened = open_page(pages[kind], forced_colors="active", color_scheme=scheme)
+    ground = opened.page.evaluate("getComputedStyle(document.body).backgroundColor")
+
+    unseen = [mark for mark in FILLED[kind] if colours(opened, mark) == {rgb(ground)}]
+
+    assert unseen == []
+    assert opened.faults == []
+
+
+def test_better_worse_and_unclear_differ_in_forced_colours(open_page, pages):
+    opened = open_page(pages["report"], forced_colors="active")
+
+    fills = opened.page.evaluate(
+        """["worse", "better", "no-clear-change"].map((kind) => {
+            const mark = document.createElement("i");
+            mark.className = `span interval ${kind}`;
+            document.querySelector(".classes .lane").append(mark);
+            return getComputedStyle(mark).backgroundColor;
+        })"""
+    )
+
+    assert len(set(fills)) == 3
+
+
+def colours(opened, selector) -> set[tuple[int, ...]]:
+    """All colours of the first such element, as it is painted."""
+    shot = Image.open(io.BytesIO(opened.page.locator(selector).first.screenshot()))
+    return {colour for _, colour in shot.convert("RGB").getcolors(1 << 24)}
+
+
+def rgb(colour) -> tuple[int, ...]:
+    return tuple(int(part) for part in colour.strip("rgb()").split(","))
+
+
+def test_lines_are_told_apart_by_their_dashes_in_the_chart_and_in_its_legend(open_page, pages):
+    opened = open_page(pages["report"])
+
+    dashes = {
+        where: opened.page.locator(f"#training {where} path.line").evaluate_all(
+            "all => all.map((one) => getComputedStyle(one).strokeDasharray)"
+        )
+        for where in (".line-key", ".plot-area")
+    }
+
+    assert dashes[".line-key"] == dashes[".plot-area"]
+    assert len(set(dashes[".line-key"])) == 3
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -48,6 +48,16 @@ def test_the_figures_can_be_read_by_machines(runs, tmp_path):
     assert record["latency"] == {"engine": "onnxruntime", "batch": 1}
 
 
+def test_a_legend_says_dominated_only_where_that_is_judged(runs, tmp_path):
+    folders, out = [run.folder for run in runs], tmp_path / "c.html"
+    compare(*folders, "--out", out)
+    assert "dominated by another" in out.read_text()
+
+    runs[0].change("settings.json", ["data", "source"], "mnist")
+    compare(*folders, "--out", out)
+    assert "dominated by another" not in out.read_text()
+
+
 def test_equal_settings_are_called_equal(runs, tmp_path):
     compare(runs[0].folder, runs[1].folder, "--out", tmp_path / "c.html")
 

@@ -1,6 +1,6 @@
 import pytest
 
-from compressor.compare.runs import read_runs
+from compressor.compare.runs import MACHINE, METHOD, read_runs
 from compressor.errors import RunError
 
 
@@ -62,6 +62,11 @@ def test_a_run_that_was_not_tuned_is_judged_by_test_images(runs):
     ("name", "keys", "value"),
     [
         ("settings.json", ["data", "source"], "fashion-mnist"),
+        ("settings.json", ["data", "classes"], ["cat", "dog"]),
+        ("settings.json", ["data", "image_size"], 16),
+        ("places.json", ["data"], "/elsewhere/photos"),
+        ("verify/verify.json", ["classes", 0, "name"], "owl"),
+        ("verify/verify.json", ["classes", 0, "images"], 501),
         ("summary.json", ["test_images"], 5_000),
     ],
 )
@@ -74,6 +79,12 @@ def test_runs_of_other_data_are_shown_and_not_judged(runs, name, keys, value):
     assert dominators(comparison, "macs") == [[], [], []]
 
 
+def test_a_run_that_did_not_count_by_class_may_be_of_the_same_data(runs):
+    (runs[1].folder / "verify/verify.json").unlink()
+
+    assert read(runs).judged_by == "validation"
+
+
 def test_latencies_are_those_of_the_least_batch_in_the_engine_of_all(runs):
     runs[1].drop("summary.json", ["slim", "latency_ms", "onnxruntime", "1"])
 
@@ -84,9 +95,17 @@ def test_latencies_are_those_of_the_least_batch_in_the_engine_of_all(runs):
     assert comparison.cost(comparison.runs[0], "latency_ms") == 7.432
 
 
-@pytest.mark.parametrize("what", ["cpu", "torch_threads"])
-def test_latencies_of_other_machines_are_not_shown(runs, what):
-    runs[1].change("bench/latency.json", ["environment", what], "another")
+@pytest.mark.parametrize(
+    "keys",
+    [
+        *([["environment", key] for key in MACHINE]),
+        *([["method", key] for key in METHOD]),
+    ],
+    ids=".".join,
+)
+def test_latencies_of_other_machines_threads_and_clocks_are_not_shown(runs, keys):
+    assert keys[1] in runs[1].read("bench/latency.json")[keys[0]]
+    runs[1].change("bench/latency.json", keys, "another")
     comparison = read(runs)
 
     assert comparison.place is None
@@ -126,6 +145,6 @@ def test_a_certificate_is_judged_only_by_bounds_on_record(runs):
 
 
 def test_a_level_stands_beside_its_method(runs):
-    runs[0].change("settings.json", ["sparsity"], {"level": "weight"})
+    runs[0].change("settings.json", ["sparsity", "level"], "weight")
 
-    assert [run.method for run in read(runs[:2]).runs] == ["split_lbi, weight", "split_lbi"]
+    assert [run.method for run in read(runs[:2]).runs] == ["dessilbi, weight", "dessilbi"]

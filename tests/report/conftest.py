@@ -6,7 +6,11 @@ from typing import Any
 
 import pytest
 
+from compressor.bench import environment as machine
+from compressor.bench.pair import method
+from compressor.bench.timer import BenchSettings
 from compressor.files import read_json, write_json
+from compressor.recipe import find_recipe, load_recipe
 from compressor.report.write import write_report
 
 STAGES = {"layer1": (64, 0.22), "layer2": (128, 0.24), "layer3": (256, 0.26), "layer4": (512, 0.2)}
@@ -56,11 +60,9 @@ def history(
                 "stage": stage,
                 "epoch": epoch,
                 "step": epoch * STEPS_PER_EPOCH,
-                "path_time": epoch * PATH_TIME_PER_EPOCH if stage == "train" else 0.0,
                 "lr": 0.1 * (1 - (epoch - 1) / EPOCHS[stage]),
                 "loss": 0.21 + 4 * gap,
                 "validation_accuracy": round(top - gap, 4),
-                "support": {},
                 "images_per_second": IMAGES_PER_SECOND[stage],
             }
         )
@@ -138,29 +140,41 @@ def latency() -> dict[str, Any]:
                 "32": {"median": 2.508, "low": 2.44, "high": 2.57},
             },
         },
-        "environment": {"cpu": "16 cores at 2.9 GHz", "threads": 4},
-        "method": {"rounds": 30, "warmup": 5, "interval": "95 % bootstrap of the median ratio"},
+        "environment": timed_on(),
+        "method": method(BenchSettings()) | {"clock_facts": {}},
     }
+
+
+MACHINE = {
+    "date": "2026-01-02T03:04:05+00:00",
+    "platform": "Linux-6.1-x86_64",
+    "cpu": "Some CPU at 2.9 GHz",
+    "cores": 16,
+    "usable_cores": 16,
+    "load_average": [0.1, 0.1, 0.1],
+    "torch_threads": 4,
+    "omp_num_threads": None,
+    "python": "3.12.4",
+    "gpu": None,
+}
+VERSIONS = {"compressor": "0.1.0", "torch": "2.14.1", "onnx": "1.23.0", "onnxruntime": "1.31.0"}
+
+
+def timed_on() -> dict[str, Any]:
+    """What a run records of this machine, with the values of another."""
+    found = machine.environment()
+    assert (set(MACHINE) - set(found), set(VERSIONS) - set(found["versions"])) == (set(), set())
+    return found | MACHINE | {"versions": dict.fromkeys(found["versions"]) | VERSIONS}
 
 
 def environment() -> dict[str, Any]:
-    return {
-        "python": "3.12.4",
-        "platform": "Linux-6.1-x86_64",
-        "cpu_count": 16,
-        "versions": {"torch": "2.14.1", "onnx": "1.23.0", "onnxruntime": "1.31.0"},
-        "gpus": [],
-    }
+    return timed_on() | {"device": "cpu"}
 
 
 def settings() -> dict[str, Any]:
-    return {
-        "model": {"name": "resnet18", "width": 64},
-        "data": {"name": "cifar10", "batch_size": 128},
-        "method": {"name": "split_lbi", "kappa": 1.0, "nu": 10.0, "step_size": 0.0025},
-        "budget": {"keep_macs": 0.25},
-        "tune": {"epochs": 8, "teacher": True, "temperature": 4.0},
-    }
+    """A shipped recipe as a run dumps it."""
+    changes = ("name=resnet18-cifar10-split-lbi", "seed=7", "tune.temperature=4.0")
+    return load_recipe(find_recipe("cifar10-resnet20"), changes).model_dump(mode="json")
 
 
 def build_run(folder: Path, seed: int = 0) -> Path:
@@ -168,7 +182,7 @@ def build_run(folder: Path, seed: int = 0) -> Path:
     generator = random.Random(seed)
     widths = coupling_widths()
     path = {
-        "method": "split_lbi",
+        "method": "dessilbi",
         "couplings": {
             name: entries(generator, units, depth / len(widths))
             for depth, (name, (units, _share)) in enumerate(widths.items())
@@ -176,6 +190,7 @@ def build_run(folder: Path, seed: int = 0) -> Path:
     }
     train = history("train", generator, 0.9180)
     for epoch in train:
+        epoch["path_time"] = epoch["epoch"] * PATH_TIME_PER_EPOCH
         epoch["support"] = kept_after(path, epoch["step"])
     write_json(folder / "summary.json", summary())
     write_json(folder / "dense/history.json", history("dense", generator, 0.9362))
@@ -203,6 +218,10 @@ class EditableRun:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+
+    def read(self, name: str) -> Any:
+        """Content of the JSON file ``name``."""
+        return read_json(self.folder / name)
 
     def change(self, name: str, keys: list[str | int], value: object) -> None:
         """Put ``value`` at ``keys`` of the JSON file ``name``."""

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from compressor.errors import RunError
@@ -34,8 +36,18 @@ def test_classes_stand_from_the_worst_to_the_best_with_a_verdict():
 def test_the_drawing_marks_who_paid():
     (plot,) = classes_section([CAT, HEN]).plots
 
-    assert plot.markup.count("interval worse") == 1
-    assert plot.markup.count("interval no-clear-change") == 1
+    assert plot.markup.count("span interval worse") == 1
+    assert plot.markup.count("span interval no-clear-change") == 1
+
+
+def test_every_mark_of_the_drawing_has_its_key_and_no_other_has():
+    assert keys([CAT, HEN]) == ["worse", "no-clear-change", "change", "zero"]
+    assert keys([DOG]) == ["better", "change", "zero"]
+
+
+def keys(classes):
+    markup = classes_section(classes).plots[0].markup
+    return re.findall(r'class="key (?:interval )?([\w-]+)"', markup)
 
 
 def test_of_many_classes_the_ends_are_drawn_and_all_stand_in_the_table():

@@ -62,6 +62,11 @@ def test_points_that_are_not_joined_have_no_line_and_may_have_labels():
     assert '<span class="label dense" style="left:50%;bottom:20%">&lt;dense&gt;</span>' in markup
 
 
+def test_points_have_a_label_each_or_none_has():
+    with pytest.raises(ValueError, match="shorter"):
+        chart(Line(((5, 0.2), (6, 0.3)), "slim", labels=("first",)))
+
+
 def test_axes_have_names_and_ticks():
     markup = chart(Line(((0, 0),), "slim"))
 

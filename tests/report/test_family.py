@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from compressor.errors import RunError
@@ -32,9 +34,9 @@ def family():
     }
 
 
-def section(run, name="family"):
+def section(run, name="family", made=None):
     place = run.folder / name if name == "family" else run.folder.with_name(name)
-    write_json(place / "family.json", family())
+    write_json(place / "family.json", made or family())
     return family_section(read_run(run.folder).family)
 
 
@@ -57,6 +59,43 @@ def test_each_cost_has_its_drawing_with_every_size(run):
     assert markup.count(">0.25</span>") == 4
     # Dominated by time alone, so it is hollow in one of the four.
     assert markup.count('class="cores dominated"') == 1
+
+
+def untuned(number=None):
+    """A family without training, or one of whose members a number was not tuned."""
+    made = family() | {"tune_epochs": 0}
+    for member in made["members"][:number]:
+        member["accuracy"]["validation"] = None
+    return made
+
+
+def test_a_family_says_by_which_images_it_is_judged(run):
+    (note,) = section(run).text
+
+    assert note.endswith("at least as accurate on validation images.")
+
+
+@pytest.mark.parametrize("number", [None, 1])
+def test_a_family_without_validation_is_judged_by_test_images_and_says_so(run, number):
+    found = section(run, made=untuned(number))
+
+    assert "as accurate on test images, as not all were tuned" in found.text[0]
+    assert "choosing by test images" in found.text[0]
+    assert found.tables[0].rows[1][1] == "–"
+
+
+def test_sizes_are_joined_in_the_order_of_what_they_cost(run):
+    made = family()
+    made["members"][1]["dominated"] = []
+    # The smaller size takes longer.
+    made["members"][0]["latency_ms"], made["members"][1]["latency_ms"] = 1.0, 4.0
+    made["dense"]["latency_ms"] = 5.0
+
+    markup = section(run, made=made).plots[0].markup
+
+    lines = re.findall(r'class="line slim" d="M([\d.]+) [\d.]+ ([\d.]+) [\d.]+"', markup)
+    assert all(float(first) < float(second) for first, second in lines)
+    assert len(lines) == 4
 
 
 def test_a_run_without_a_family_has_no_section(run):

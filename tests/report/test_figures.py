@@ -81,8 +81,10 @@ def test_each_training_stage_has_its_own_line(run):
 
     markup = figures.accuracy_chart(histories, DESCRIPTION)
 
-    assert re.findall(r'class="line (\w+)"', markup) == ["dense", "slim"]
-    dots = re.search(r'class="dots slim" d="([^"]*)"', markup).group(1)
+    # The keys first, each drawn like its line.
+    assert re.findall(r'class="line (\w+)"', markup) == ["dense", "slim"] * 2
+    assert re.findall(r"</svg>([^<]+)</li>", markup) == ["Dense", "Tuning"]
+    dots = re.findall(r'class="dots slim" d="([^"]*)"', markup)[-1]
     assert dots.count("h0") == len(record.tune_history)
 
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compressor.report.scale import scale_of
+from compressor.report.scale import scale_of, scale_of_shares
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,24 @@ def test_one_number_alone_still_has_a_scale_around_it(value):
     scale = scale_of(value, value)
 
     assert scale.low < value < scale.high
+
+
+@pytest.mark.parametrize(
+    ("shares", "ends"),
+    [([1.0], (0.9, 1)), ([0.0, 0.0], (0, 1)), ([0.95, 1.0], (0.95, 1)), ([0.5], (0.44, 0.56))],
+)
+def test_shares_have_a_scale_within_0_and_1(shares, ends):
+    scale = scale_of_shares(shares)
+
+    assert (scale.low, scale.high) == ends
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=4))
+def test_a_scale_of_shares_holds_them_and_never_leaves_0_and_1(shares):
+    scale = scale_of_shares(shares)
+
+    assert 0 <= scale.low <= min(shares) + 1e-9
+    assert max(shares) - 1e-9 <= scale.high <= 1
 
 
 def test_a_share_is_where_a_number_stands():

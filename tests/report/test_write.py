@@ -171,7 +171,8 @@ def test_both_formats_have_the_same_tables(page, markdown):
         ("train", "11 min 23 s", "40.56 %"),
         ("All stages", "28 min 04 s", "–"),
         ("versions.torch", "2.14.1"),
-        ("warmup", "5"),
+        ("num_threads", "1"),
+        ("device", "cpu"),
     ],
 )
 def test_the_figures_of_the_run_stand_in_the_tables(page, row):
@@ -216,7 +217,7 @@ def test_the_full_settings_stand_in_both_formats(page, markdown):
 def test_names_are_escaped_in_the_page(run):
     run.change("summary.json", ["recipe"], EVIL)
     run.change("strip/widths.json", [0, "coupling"], EVIL)
-    run.change("settings.json", ["model", "name"], EVIL)
+    run.change("settings.json", ["model", "factory"], EVIL)
 
     page, _ = pages_of(run)
 
@@ -244,15 +245,31 @@ def test_settings_with_backticks_do_not_end_their_block(run):
     assert markdown.count("````") == 2
 
 
-@pytest.mark.parametrize("couplings", [{}, {"stem": {"entry_step": [-1], "entry_time": [None]}}])
+NOTHING_ENTERED = {"stem": {"entry_step": [-1, -1], "entry_time": [None, None]}}
+
+
+@pytest.mark.parametrize("couplings", [{}, NOTHING_ENTERED])
 def test_a_method_without_a_path_gets_a_sentence_and_no_figure(run, couplings):
     run.change("train/path.json", ["couplings"], couplings)
     run.change("train/path.json", ["method"], "magnitude")
+    for epoch in range(24):
+        run.drop("train/history.json", [epoch, "path_time"])
 
     page, markdown = pages_of(run)
 
     assert "The method magnitude has no path" in "".join(page.words)
     assert "The method magnitude has no path" in markdown
+    assert "path-moment" not in page.ids
+
+
+def test_a_path_that_no_unit_has_entered_is_not_called_missing(run):
+    run.change("train/path.json", ["couplings"], NOTHING_ENTERED)
+
+    page, markdown = pages_of(run)
+
+    for text in ("".join(page.words), markdown):
+        assert "Method dessilbi. No unit had entered the support when the search ended." in text
+        assert "has no path" not in text
     assert "path-moment" not in page.ids
 
 

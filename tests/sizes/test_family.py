@@ -1,5 +1,6 @@
 """Families: several sizes beside each other, their curve and what they cost."""
 
+import copy
 import io
 import shutil
 
@@ -12,7 +13,7 @@ from compressor.context import Shared
 from compressor.errors import BudgetError
 from compressor.files import read_json, write_json
 from compressor.run import Run
-from compressor.sizes.curve import as_text, mark_dominated
+from compressor.sizes.curve import as_text, judged_by, mark_dominated
 from compressor.sizes.family import (
     LEAST_SHARE,
     NUM_SIZES,
@@ -43,6 +44,11 @@ def test_each_member_is_a_package_of_its_size(family):
         assert 0.98 * member["share"] <= member["macs_share"] <= member["share"]
         assert (out / f"keep_macs-{member['share']:g}" / "package" / "manifest.json").is_file()
     assert read_json(out / "family.json") == record
+
+
+def test_what_the_members_were_made_with_is_on_record(family):
+    _, record = family
+    assert (record["overrides"], record["device"]) == (["bench.rounds=4"], "cpu")
 
 
 def test_all_are_timed_beside_the_dense_network(family):
@@ -163,6 +169,22 @@ def test_domination_is_told_for_each_cost_apart():
     rows = [slower, row(0.95, 60)]
     mark_dominated(rows)
     assert rows[0]["dominated"] == ["latency_ms"]
+
+
+def test_members_are_judged_by_the_same_images_all_of_them():
+    # By validation where there is one, 0.9 would be set against a test accuracy of 0.95.
+    rows = [row(0.9, 100, test=0.97), row(None, 50, test=0.95)]
+    mark_dominated(rows)
+    assert judged_by(rows) == "test"
+    assert [bool(r["dominated"]) for r in rows] == [False, False]
+
+
+@pytest.mark.parametrize("images", ["validation", "test"])
+def test_the_page_says_by_which_images_members_are_judged(family, images):
+    record = copy.deepcopy(family[1])
+    if images == "test":
+        record["members"][0]["accuracy"]["validation"] = None
+    assert f"at least as accurate on {images} images" in as_text(record)
 
 
 def test_untuned_members_are_judged_by_test_images():
