@@ -1,7 +1,10 @@
 """Residual networks for small images: the one of the first recipes, and those of their paper.
 
-He et al., Deep Residual Learning for Image Recognition, arXiv 1512.03385. Where a stage begins, the
-shortcut is a 1x1 convolution with batch norm (option B there).
+He et al., Deep Residual Learning for Image Recognition, arXiv 1512.03385, section 4.2. Code and
+paper differ in the shortcuts where a stage begins: for CIFAR the paper has option A, every second
+place with zeros for the new channels, which has no parameters; here they are 1x1 convolutions with
+batch norm, its option B, whose channels can be stripped like all others. At full width those of
+``resnet20``, ``resnet32`` and ``resnet56`` have 2,752 parameters more than those of the paper.
 """
 
 from collections.abc import Sequence
@@ -71,17 +74,17 @@ def residual_net(
 
 
 def resnet20(num_classes: int, in_channels: int, width: float = 1.0) -> ResidualNet:
-    """20 layers, 0.27 million parameters for CIFAR-10; ``width`` multiplies the channels."""
+    """20 layers, 272,474 parameters for CIFAR-10 (option B); ``width`` multiplies the channels."""
     return _of_paper(3, num_classes, in_channels, width)
 
 
 def resnet32(num_classes: int, in_channels: int, width: float = 1.0) -> ResidualNet:
-    """32 layers, 0.46 million parameters for CIFAR-10; ``width`` multiplies the channels."""
+    """32 layers, 466,906 parameters for CIFAR-10 (option B); ``width`` multiplies the channels."""
     return _of_paper(5, num_classes, in_channels, width)
 
 
 def resnet56(num_classes: int, in_channels: int, width: float = 1.0) -> ResidualNet:
-    """56 layers, 0.85 million parameters for CIFAR-10; ``width`` multiplies the channels."""
+    """56 layers, 855,770 parameters for CIFAR-10 (option B); ``width`` multiplies the channels."""
     return _of_paper(9, num_classes, in_channels, width)
 
 

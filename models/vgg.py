@@ -61,13 +61,13 @@ def vgg_net(
 
 
 def vgg16(num_classes: int, in_channels: int, width: float = 1.0) -> VGG:
-    """13 convolutions, 15.0 million parameters for CIFAR-10; ``width`` multiplies the channels."""
+    """13 convolutions, 14,986,698 parameters for CIFAR-10; ``width`` multiplies the channels."""
     hidden = max(1, round(512 * width))
     return vgg_net(num_classes, in_channels, _scaled(width), (2, 2, 3, 3, 3), hidden)
 
 
 def vgg19(num_classes: int, in_channels: int, width: float = 1.0) -> VGG:
-    """16 convolutions, 20.04 million parameters for CIFAR-10; ``width`` multiplies the channels."""
+    """16 convolutions, 20,035,018 parameters for CIFAR-10; ``width`` multiplies the channels."""
     return vgg_net(num_classes, in_channels, _scaled(width), (2, 2, 4, 4, 4))
 
 

@@ -99,14 +99,22 @@ def test_same_seed_builds_the_same_network():
     assert torch.equal(first(images()), second(images()))
 
 
+OPTION_B = (16 * 32 + 2 * 32) + (32 * 64 + 2 * 64)
+"""Parameters of the two 1x1 shortcuts with their norms, where the paper's networks have zeros."""
+
+
 @pytest.mark.parametrize(
-    ("name", "millions"), [("resnet20", 0.27), ("resnet32", 0.46), ("resnet56", 0.85)]
+    ("name", "params", "millions"),
+    [("resnet20", 272_474, 0.27), ("resnet32", 466_906, 0.46), ("resnet56", 855_770, 0.85)],
 )
-def test_residual_networks_of_the_paper_have_the_published_parameters(name, millions):
-    settings = ModelSettings(factory=f"models/residual.py:{name}")
-    net = build_model(settings, 10, 3, (ROOT,))
-    num_params = sum(parameter.numel() for parameter in net.parameters())
-    assert num_params == pytest.approx(millions * 1e6, abs=0.01e6)  # as printed there
+def test_residual_networks_have_the_parameters_of_the_paper_and_of_their_shortcuts(
+    name, params, millions
+):
+    net = of_paper(f"models/residual.py:{name}", 3, 10)
+    shortcuts = sum(num_params(block.shortcut) for block in net.blocks)
+    assert (num_params(net), shortcuts) == (params, OPTION_B)
+    # He et al., arXiv 1512.03385, Table 6, of networks with option A, in millions as printed.
+    assert round((params - OPTION_B) / 1e6, 2) == millions
     layers = [m for m in net.modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (3, 3)]
     assert len(layers) + 1 == int(name.removeprefix("resnet"))
 
@@ -140,13 +148,14 @@ def test_lenet5_refuses_images_that_have_no_place_in_its_field():
 
 def test_vgg16_has_the_size_that_papers_on_pruning_print():
     counts = count(of_paper(VGG16, 3, 10), torch.zeros(1, 3, 32, 32))
+    assert (counts.params, counts.macs) == (14_986_698, 313_463_808)
     # Li et al., arXiv 1608.08710, Table 1: 1.5e7 parameters, 3.13e8 FLOP (a MAC is one there).
-    assert counts.params == pytest.approx(1.5e7, abs=0.05e7)
-    assert counts.macs == pytest.approx(3.13e8, abs=0.01e8)
+    assert f"{counts.params:.1e} {counts.macs:.2e}" == "1.5e+07 3.13e+08"
 
 
 def test_vgg19_has_the_size_that_papers_on_pruning_print():
     counts = count(of_paper(VGG19, 3, 10), torch.zeros(1, 3, 32, 32))
+    assert (counts.params, counts.macs) == (20_035_018, 398_136_320)
     # Liu et al., arXiv 1708.06519, Table 1: 20.04M parameters, 7.97e8 FLOPs (two for a MAC).
     assert counts.params == pytest.approx(20.04e6, abs=0.005e6)
     assert 2 * counts.macs == pytest.approx(7.97e8, abs=0.01e8)

@@ -50,6 +50,22 @@ def test_every_shipped_recipe_says_in_its_first_line_what_it_is(name):
     assert RECIPES[name].read_text(encoding="utf-8").startswith("# ")
 
 
+FROM_WEIGHTS = [name for name, path in RECIPES.items() if load_recipe(path).model.weights]
+
+
+def test_some_recipe_starts_from_trained_weights():
+    assert FROM_WEIGHTS
+
+
+@pytest.mark.parametrize("name", FROM_WEIGHTS)
+def test_no_stage_of_a_recipe_for_trained_weights_has_a_rate_that_would_wipe_them_out(name):
+    recipe = load_recipe(RECIPES[name])
+    # Where the classes are others than the weights', the dense network is trained too.
+    assert recipe.dense_settings().lr <= recipe.train.lr <= 0.01
+    assert recipe.tune.lr <= recipe.train.lr / 2
+    assert None not in (recipe.data.mean, recipe.data.std)
+
+
 METHOD_RECIPES = {
     "dessilbi": {"digits", "digits-split-lbi", "digits-dessilbi-weight"},
     "gates": {"digits-gates"},
