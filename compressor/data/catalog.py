@@ -1,6 +1,5 @@
 """The one list of data sources, the settings that choose one, and the cut of its validation set."""
 
-import difflib
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,8 @@ from compressor.data.mnist import MNIST, MNIST_5K
 from compressor.data.pictures import Broken, Resize
 from compressor.data.source import ImageData, RawData, Source, Split
 from compressor.data.split import hold_out
-from compressor.errors import DataError
+from compressor.errors import DataError, RecipeError
+from compressor.overrides import nearest
 from compressor.settings import Settings
 
 ROOT_VARIABLE = "COMPRESSOR_DATA"
@@ -161,10 +161,11 @@ def get_data(name: str, root: Path, console: Console) -> None:
     """Fetch the source called ``name`` into its folder below ``root``, if it is not there.
 
     Raises:
-        DataError: No source has that name, or no way to fetch it worked.
+        RecipeError: No source has that name.
+        DataError: No way to fetch it worked.
     """
     if name not in SOURCES:
-        raise DataError(f"{_unknown(name)}.")
+        raise RecipeError(f"{_unknown(name)}.")
     SOURCES[name].get(root / name, console)
 
 
@@ -232,6 +233,6 @@ def _cut_validation(whole: Split, settings: DataSettings, seed: int) -> tuple[Sp
 
 
 def _unknown(name: str) -> str:
-    near = difflib.get_close_matches(name, SOURCES, n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]!r}" if near else f"choose from {', '.join(SOURCES)}"
+    found = nearest(name, SOURCES)
+    hint = f"choose from {', '.join(SOURCES)}" if found is None else f"did you mean {found!r}"
     return f"there is no data source {name!r}: {hint}"

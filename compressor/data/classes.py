@@ -1,6 +1,5 @@
 """Some classes of a data set, as a data set of their own."""
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -8,6 +7,7 @@ import numpy as np
 
 from compressor.data.source import RawData, Split
 from compressor.errors import DataError
+from compressor.overrides import did_you_mean
 
 ClassName = str | int
 """A class by its name, or by its number from 0."""
@@ -55,8 +55,7 @@ def _number(name: ClassName, classes: Sequence[str], source: str) -> int:
             )
         return name
     if name not in classes:
-        near = difflib.get_close_matches(name, classes, n=1, cutoff=0.5)
-        hint = f"Did you mean {near[0]!r}?" if near else f"There are {_listed(classes)}."
+        hint = did_you_mean(name, classes) or f"There are {_listed(classes)}."
         raise DataError(f"data.classes: {source} has no class {name!r}. {hint}")
     return classes.index(name)
 

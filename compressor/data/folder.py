@@ -10,7 +10,7 @@ import numpy as np
 
 from compressor.console import Console
 from compressor.data.arrays import nothing_to_get
-from compressor.data.pictures import Broken, Form, Resize, decoded
+from compressor.data.pictures import Broken, Decoded, Form, Resize, decoded
 from compressor.data.source import Labels, RawData, Split
 from compressor.data.split import FIXED_TEST_SEED, FIXED_TEST_SHARE, hold_out
 from compressor.data.statistics import channel_statistics
@@ -29,8 +29,11 @@ IMAGE_SUFFIXES = (
     ".webp",
 )
 TRAIN_FOLDER = "train"
-TEST_FOLDERS = ("test", "val")
+TEST_FOLDERS = ("test", "val", "valid", "validation")
 """The first of these that is there holds the test images."""
+
+SPLIT_NAMES = frozenset({TRAIN_FOLDER, "training", *TEST_FOLDERS, "testing", "dev", "eval"})
+"""Folders that are called so, in whatever capitals, are hardly classes if all are."""
 
 FOREIGN_FOLDERS = ("__MACOSX", "@eaDir")
 """Left behind by archives and by network storage; never a class."""
@@ -55,12 +58,14 @@ class Listing:
         train: Files to train on.
         test: Files to report on.
         notices: What of the folder was left out, a sentence each.
+        test_folder: Name of the folder of the test files; None where they were cut off.
     """
 
     classes: tuple[str, ...]
     train: tuple[LabelledFile, ...]
     test: tuple[LabelledFile, ...]
     notices: tuple[str, ...] = ()
+    test_folder: str | None = None
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,7 @@ class ImageFolder:
     name = "image-folder"
     description = (
         "pictures in class folders (a fifth of each class is then cut off as test set, the same "
-        "every time), or in class folders under train/ and test/ (or val/)"
+        "every time), or in class folders under train/ and test/ (or val/, valid/, validation/)"
     )
     licence = "your own"
     size_note = "nothing is fetched; the decoded images are kept on disk, 3 bytes a pixel"
@@ -102,7 +107,7 @@ class ImageFolder:
         found = decoded([file.path for file in files], form, self.broken, self.cache)
         labels = np.array([file.label for file in files], dtype=np.int64)[found.kept]
         cut = int((found.kept < len(listing.train)).sum())
-        _check_classes(labels[:cut], listing.classes, found.broken)
+        _check_classes(labels[:cut], listing, found)
         train = Split(found.images[:cut], labels[:cut])
         test = Split(found.images[cut:], labels[cut:])
         mean, std = channel_statistics(train.images)
@@ -110,13 +115,22 @@ class ImageFolder:
         return RawData(train, test, listing.classes, mean, std, notices)
 
 
-def _check_classes(labels: Labels, classes: tuple[str, ...], broken: tuple[str, ...]) -> None:
-    counts = np.bincount(labels, minlength=len(classes))
-    if not counts.all():
-        raise DataError(
-            f"No training image of the class {classes[int(counts.argmin())]!r} can be read, for "
-            f"example: {broken[0]}. Mend its files, or remove the folder."
-        )
+def _check_classes(labels: Labels, listing: Listing, found: Decoded) -> None:
+    """Refuse data of whose training images a class has none among ``labels``."""
+    counts = np.bincount(labels, minlength=len(listing.classes))
+    if counts.all():
+        return
+    label = int(counts.argmin())
+    lost = np.setdiff1d(np.arange(len(listing.train)), found.kept)
+    why = next(
+        why
+        for place, why in zip(lost, found.broken, strict=False)
+        if listing.train[place].label == label
+    )
+    raise DataError(
+        f"No training image of the class {listing.classes[label]!r} can be read, for example: "
+        f"{why}. Mend its files, or remove the folder."
+    )
 
 
 def _told(what: str, why: str, names: Sequence[str]) -> tuple[str, ...]:
@@ -131,16 +145,19 @@ def _told(what: str, why: str, names: Sequence[str]) -> tuple[str, ...]:
 def list_images(folder: Path) -> Listing:
     """Find the classes and the image files of a folder.
 
-    With ``train/`` and one of ``test/``, ``val/`` in it, the class folders lie in those;
-    otherwise they lie in ``folder`` itself and a fixed fifth of each class is the test set.
+    With ``train/`` and one of ``test/``, ``val/``, ``valid/``, ``validation/`` in it, the class
+    folders lie in those; otherwise they lie in ``folder`` itself and a fixed fifth of each class is
+    the test set.
 
     Raises:
-        DataError: Fewer than two classes, a class without images, or test classes that are not
-            those of training.
+        DataError: Fewer than two classes, a class without images, test classes that are not those
+            of training, folders that are all called like parts of a data set and not as above, or
+            a name that is not UTF-8.
     """
     test_folder = _test_folder(folder)
     if test_folder is None:
         classes = _class_names(folder)
+        _refuse_splits(folder, classes)
         return _cut(classes, _labelled_files(folder, classes), strangers(folder))
     train_folder = folder / TRAIN_FOLDER
     classes = _class_names(train_folder)
@@ -154,7 +171,8 @@ def list_images(folder: Path) -> Listing:
         classes,
         _labelled_files(train_folder, classes),
         _labelled_files(test_folder, classes),
-        strangers(folder),
+        (*strangers(folder), *_unused(folder, test_folder.name)),
+        test_folder.name,
     )
 
 
@@ -182,11 +200,48 @@ def _test_folder(folder: Path) -> Path | None:
     return there[0] if there else None
 
 
+def _unused(folder: Path, test_folder: str) -> tuple[str, ...]:
+    """One notice of the folders beside those of training and test; none where there are none."""
+    others = [name for name in _folder_names(folder) if name not in (TRAIN_FOLDER, test_folder)]
+    if not others:
+        return ()
+    return (
+        f"Folders left out in {folder}: {', '.join(others)}. {TRAIN_FOLDER} holds the training "
+        f"images and {test_folder} the test images.",
+    )
+
+
+def _refuse_splits(folder: Path, classes: Sequence[str]) -> None:
+    if all(name.lower() in SPLIT_NAMES for name in classes):
+        raise DataError(
+            f"{folder} holds {', '.join(classes)}, which are parts of a data set and not classes: "
+            f"call them {TRAIN_FOLDER} and {' or '.join(TEST_FOLDERS)}, or the classes otherwise."
+        )
+
+
+def _folder_names(folder: Path) -> list[str]:
+    folders = [path for path in folder.iterdir() if path.is_dir() and _is_shown(path.name)]
+    return sorted(_utf8(path).name for path in folders)
+
+
+def _utf8(path: Path) -> Path:
+    """``path``, which recipes and reports can be written with.
+
+    Raises:
+        DataError: Its name is not UTF-8, as on disks that were written by old systems.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as failure:
+        shown = str(path).encode(errors="backslashreplace").decode()
+        raise DataError(f"{shown}: this name is not UTF-8. Rename it.") from failure
+    return path
+
+
 def _class_names(folder: Path) -> tuple[str, ...]:
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder: set `path` to a folder of class folders.")
-    folders = (path for path in folder.iterdir() if path.is_dir())
-    names = tuple(sorted(path.name for path in folders if _is_shown(path.name)))
+    names = tuple(_folder_names(folder))
     if len(names) < 2:
         raise DataError(
             f"The number of class folders in {folder} is {len(names)}: give two or more, "
@@ -214,7 +269,7 @@ def _images_below(folder: Path) -> list[Path]:
 
 def _shown_files(folder: Path) -> Iterable[Path]:
     return (
-        path
+        _utf8(path)
         for path in folder.rglob("*")
         if path.is_file() and all(map(_is_shown, path.relative_to(folder).parts))
     )

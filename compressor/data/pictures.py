@@ -96,8 +96,7 @@ def decode(path: Path, form: Form) -> NDArray[np.uint8]:
     """
     try:
         # Pillow warns of large pictures and of odd metadata, neither of which matters here.
-        with warnings.catch_warnings(), Image.open(path) as image:
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
             if image.mode.startswith(DEEP_MODES):
                 raise Unreadable(path, f"has more than 8 bits per channel (mode {image.mode})")
             square = _square(_opaque(ImageOps.exif_transpose(image)), form)
@@ -132,9 +131,10 @@ def decoded(files: Sequence[Path], form: Form, broken: Broken, cache: Path) -> D
         DataError: No file at all can be read, or the file in the cache is broken.
     """
     path = cache / f"{_fingerprint(files, form)}.npy"
-    if not path.is_file():
-        _write(path, files, form, broken)
     notes = path.with_suffix(".json")
+    # What an earlier recipe left out is decoded anew where that is refused: it may be read by now.
+    if not path.is_file() or (broken == "refuse" and notes.is_file()):
+        _write(path, files, form, broken)
     try:
         # Copy on write: PyTorch warns about arrays that it may not write to.
         images: Images = np.load(path, mmap_mode="c", allow_pickle=False)
@@ -143,9 +143,6 @@ def decoded(files: Sequence[Path], form: Form, broken: Broken, cache: Path) -> D
             raise ValueError(f"{len(images)} of {len(files)} pictures")
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{path} is broken ({error}): delete it, it is made again.") from error
-    if left_out and broken == "refuse":
-        # An earlier recipe left them out; decoding the first once more says what is wrong.
-        decode(files[min(left_out)], form)
     kept = np.array([place for place in range(len(files)) if place not in left_out], dtype=np.int64)
     return Decoded(images, kept, tuple(left_out.values()))
 
@@ -162,6 +159,7 @@ def _fingerprint(files: Sequence[Path], form: Form) -> str:
 def _write(path: Path, files: Sequence[Path], form: Form, policy: Broken) -> None:
     """Write a ``.npy`` file one picture at a time; a full disk is then an error, not a crash."""
     broken: list[tuple[int, str]] = []
+    notes = path.with_suffix(".json")
     with whole_file(path) as temporary, temporary.open("wb") as file:
         _write_header(file, (len(files), 3, form.size, form.size))
         start = file.tell()
@@ -179,7 +177,9 @@ def _write(path: Path, files: Sequence[Path], form: Form, policy: Broken) -> Non
             _write_header(file, (len(files) - len(broken), 3, form.size, form.size))
             # NumPy leaves room for a growing first axis, so a smaller one takes no less.
             assert file.tell() == start, "the header of another number of pictures is as long"
-            write_json(path.with_suffix(".json"), broken)
+            write_json(notes, broken)
+        else:
+            notes.unlink(missing_ok=True)
 
 
 def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:

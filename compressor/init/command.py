@@ -2,6 +2,7 @@
 
 import json
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -117,13 +118,17 @@ def _check_out(out: Path, asks: bool, *, replaces: bool) -> None:
 
 def _write(asked: Asked, out: Path, console: Console, *, as_json: bool) -> None:
     from compressor.files import write_text
+    from compressor.init.check import check_recipe_here
     from compressor.init.draft import make_draft
-    from compressor.init.page import forecast_lines, recipe_text
-    from compressor.recipe import load_recipe
+    from compressor.init.expected import forecast_lines
+    from compressor.init.page import recipe_text
+    from compressor.recipe import check_recipe
 
     draft = make_draft(asked, console)
-    write_text(out, recipe_text(draft))
-    load_recipe(out)
+    text = recipe_text(draft)
+    # Before an old file is replaced by it.
+    check_recipe_here(check_recipe(tomllib.loads(text), str(out)), draft, console)
+    write_text(out, text)
     if as_json:
         click.echo(json.dumps(draft.to_json(out), indent=2))
         return

@@ -40,7 +40,8 @@ SHARES = (0.5, 0.25)
 """What the forecast tells of: 2x and 4x fewer MACs."""
 
 UNKNOWN_SHARE = 0.5
-"""Share of the MACs for which tuning is timed where the budget is not one of MACs."""
+"""Share of the MACs for which tuning is timed where the budget is not one of MACs, or the nearest
+that widths allow: nobody asked for it."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class Draft:
         rates: How weights move.
         cutting: What can be cut.
         export: The trial export.
+        share: Share of the MACs that the slim network of the trial has.
         speed: Of training steps.
         epochs: Of each stage.
         forecast: Seconds.
@@ -71,6 +73,7 @@ class Draft:
     rates: Rates
     cutting: Cutting
     export: Export
+    share: float
     speed: Speed
     epochs: Epochs
     forecast: Forecast
@@ -85,7 +88,11 @@ class Draft:
         return {
             "recipe": str(recipe),
             "classes": self.survey.counts,
-            "notices": [*self.network.start.notices, *self.data[1].notices],
+            "notices": [
+                *self.network.start.notices,
+                *self.preprocessing.notices,
+                *self.data[1].notices,
+            ],
             "new_head": list(self.network.start.new_head),
             "image_size": self.side[0],
             "rates": rates,
@@ -113,6 +120,8 @@ def make_draft(asked: Asked, console: Console) -> Draft:
         console.warn(notice)
     side = _side(asked, network, found)
     preprocessing = choose_preprocessing(network, found.listing.train, side[0])
+    for notice in preprocessing.notices:
+        console.warn(notice)
     console.say(f"init: reading the pictures at {side[0]} x {side[0]}")
     settings = _data_settings(asked, side[0], preprocessing)
     data = load_data(settings, data_root(), SEED)
@@ -124,7 +133,8 @@ def make_draft(asked: Asked, console: Console) -> Draft:
     console.say("init: trying the ONNX export")
     export = try_export(network.model, data.image_shape)
     console.say("init: timing training steps of the search, of the dense and of a slim network")
-    speed = time_steps(network.model, data, cutting, rates, _share(asked), AUGMENT)
+    share = _share(asked, cutting)
+    speed = time_steps(network.model, data, cutting, rates, share, AUGMENT)
     rest = seconds_besides(cutting.seconds, export)
     epochs = choose_epochs(
         speed,
@@ -143,6 +153,7 @@ def make_draft(asked: Asked, console: Console) -> Draft:
         rates=rates,
         cutting=cutting,
         export=export,
+        share=share,
         speed=speed,
         epochs=epochs,
         forecast=forecast(speed, len(data.train), epochs, rest),
@@ -169,7 +180,7 @@ def _data_settings(asked: Asked, side: int, preprocessing: Preprocessing) -> Dat
     )
 
 
-def _share(asked: Asked) -> float:
+def _share(asked: Asked, cutting: Cutting) -> float:
     """Share of the MACs that the slim network of the trial has."""
     target = asked.targets[0]
-    return target.value if target.key == "keep_macs" else UNKNOWN_SHARE
+    return target.value if target.key == "keep_macs" else cutting.nearest(UNKNOWN_SHARE)

@@ -88,8 +88,8 @@ def model_folders() -> tuple[Path, ...]:
 def choose_side(network: Network, shorter_side: int, num_classes: int) -> tuple[int, str]:
     """Side of the squares, and why.
 
-    Pictures are not enlarged, and not larger than the network was made for; a network that takes
-    its own size only gets that.
+    Pictures are not enlarged (but those of fewer than 8 pixels), and not larger than the network
+    was made for; a network that takes its own size only gets that.
 
     Args:
         network: Which.
@@ -101,7 +101,7 @@ def choose_side(network: Network, shorter_side: int, num_classes: int) -> tuple[
     """
     own = network.own_side
     step = SIDE_MULTIPLE if shorter_side >= SIDE_MULTIPLE else SMALL_MULTIPLE
-    wished = min(own, max(step, step * round(shorter_side / step)))
+    wished = min(own, max(step, step * (shorter_side // step)))
     why = f"the median shorter side of the pictures is {shorter_side}, the network's own size {own}"
     try:
         check_runs(network.model, wished, num_classes)

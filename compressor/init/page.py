@@ -1,21 +1,22 @@
-"""A draft as the text of a recipe, every choice explained, and as a few lines for a terminal."""
+"""A draft as the text of a recipe, every choice explained."""
 
 import re
 import shlex
 from dataclasses import replace
 from pathlib import Path
 
-from compressor.init.draft import AUGMENT, UNKNOWN_SHARE, Draft
+from compressor.init.draft import AUGMENT, Draft
+from compressor.init.expected import forecast_lines
 from compressor.init.rates import SGD_LR_OF, rate_part
 from compressor.init.toml_text import Choice, Section, Value, as_toml
-from compressor.init.trial import Left
-from compressor.report.formats import count, duration, factor, milliseconds, percent, size
+from compressor.report.formats import milliseconds, size
 from compressor.strip.settings import StripSettings
 
-TRAINED_LAM = 2.0
+TRAINED_LAM = 1.0
 LAM = (
-    "Above 1 for a trained network: its filters are large from the start, so at less they enter by "
-    "size alone, and gradients have no say (measured on photographs; docs/given-photos.md)."
+    "How much larger than usual a filter must grow to enter without gradients. Under 1 nearly all "
+    "filters of a trained network enter by size alone; at 2 few enter and most are only ranked, "
+    "which was better at a quarter of the MACs and no better at half (docs/given-photos.md)."
 )
 
 STATISTICS = (
@@ -34,43 +35,6 @@ def recipe_text(draft: Draft) -> str:
         _train(draft), _strip(draft), _ticket(draft), _tune(draft), _dense(draft), _target(draft),
     )  # fmt: skip
     return as_toml(tuple(section for section in sections if section is not None))
-
-
-def forecast_lines(draft: Draft) -> tuple[str, ...]:
-    """What is expected of a run, a line each."""
-    cost, seconds, epochs = draft.cutting.cost, draft.forecast, draft.epochs
-    dense = f", dense {duration(seconds.dense)} ({epochs.dense} epochs)" if epochs.dense else ""
-    return (
-        f"Dense: {count(cost.macs({}))} MACs, {count(cost.params({}))} parameters, ONNX "
-        f"{size(draft.export.bytes)}, {milliseconds(draft.export.dense_ms)} a picture in ONNX "
-        "Runtime on one thread.",
-        *(_left_line(left, cost.macs({}), cost.params({})) for left in draft.left()),
-        f"Time on this machine, as busy as it was: about {duration(seconds.total)}: search "
-        f"{duration(seconds.search)} ({epochs.search} epochs), tuning {duration(seconds.tune)} "
-        f"({epochs.tune} epochs){dense}, the rest {duration(seconds.rest)}. Training is measured "
-        "steps times images; the rest (couplings, exports, checks, timing) is an estimate.",
-        *_too_long(draft),
-    )
-
-
-def _too_long(draft: Draft) -> tuple[str, ...]:
-    if draft.forecast.total <= 60 * draft.asked.minutes:
-        return ()
-    return (
-        f"That is more than the {draft.asked.minutes:g} minutes of --minutes, with as few epochs "
-        "as a run needs. A smaller --image-size is faster.",
-    )
-
-
-def _left_line(left: Left, macs: float, params: float) -> str:
-    times = factor(1 / left.asked)
-    if left.macs is None or left.params is None:
-        return f"{times} fewer MACs cannot be had: {left.failure}"
-    return (
-        f"{times} fewer MACs, all couplings thinned evenly (an estimate; the search decides): "
-        f"{count(left.macs)} MACs ({percent(left.macs / macs)}), {count(left.params)} parameters "
-        f"({percent(left.params / params)})."
-    )
 
 
 def _head(draft: Draft) -> Section:
@@ -148,10 +112,10 @@ def _data(draft: Draft) -> Section:
         f" The largest class has {found.uneven:.1f} times the pictures of the smallest: accuracy "
         "is the share of all pictures, so look at the classes one by one."
     )  # fmt: skip
-    why = f"{found.num_pictures} pictures: {counts}. A fifth of each class is the test set"
-    if (draft.asked.data / "train").is_dir():
-        why = f"{found.num_pictures} pictures: {counts}. Those of the test folder are the test set"
-    return Section("data", f"{why}.{uneven}", tuple(choices), tuple(also))
+    test = found.listing.test_folder
+    whose = "A fifth of each class is" if test is None else f"Those of the folder {test} are"
+    why = f"{found.num_pictures} pictures: {counts}. {whose} the test set.{uneven}"
+    return Section("data", why, tuple(choices), tuple(also))
 
 
 def _broken(notices: tuple[str, ...]) -> str:
@@ -270,7 +234,7 @@ def _ticket(draft: Draft) -> Section | None:
 def _tune(draft: Draft) -> Section:
     share = draft.asked.targets[0]
     known = share.key == "keep_macs"
-    timed = f"{share.value:g}" if known else f"{UNKNOWN_SHARE:g} (a guess, for this budget)"
+    timed = f"{draft.share:.3g}" + ("" if known else " (a guess, for this budget)")
     choices = (
         Choice("epochs", draft.epochs.tune, f"As fit into the time; timed at {timed} of the MACs."),
         *_training(draft, draft.rates.tune, _against_search(draft)),

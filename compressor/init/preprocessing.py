@@ -10,6 +10,7 @@ from torch import Tensor
 from compressor.data.folder import LabelledFile
 from compressor.data.pictures import Form, Resize, Unreadable, decode
 from compressor.data.statistics import channel_statistics
+from compressor.errors import DataError
 from compressor.init.network import Network
 from compressor.init.survey import spread
 
@@ -40,18 +41,24 @@ class Preprocessing:
         mean: Of each channel; None for that of the training pictures.
         std: Along with it.
         why: Where this comes from.
+        notices: What a person should know of it, a sentence each.
     """
 
     resize: Resize
     mean: Numbers | None
     std: Numbers | None
     why: str
+    notices: tuple[str, ...] = ()
 
 
 def choose_preprocessing(
     network: Network, files: Sequence[LabelledFile], side: int
 ) -> Preprocessing:
-    """What the network was trained with; measured where its classes are those of ``files``."""
+    """What the network was trained with; measured where its classes are those of ``files``.
+
+    Raises:
+        DataError: No file of those that it would be measured on can be read.
+    """
     if not network.is_trained:
         return Preprocessing("stretch", None, None, "the network starts from scratch")
     if network.fits:
@@ -72,7 +79,11 @@ def _of_library(network: Network) -> Ways:
 
 
 def _measured(network: Network, files: Sequence[LabelledFile], side: int) -> Preprocessing:
-    """The way of feeding by which most of a sample is named right; the likeliest of equal ones."""
+    """The way of feeding by which most of a sample is named right; the likeliest of equal ones.
+
+    Where none is ahead of naming the commonest class always, none was measured: classes in another
+    order make every way as good as chance.
+    """
     ways_known = [OWN, IMAGENET, HALVES]
     if network.of_a_library:
         ways_known = [_of_library(network), *ways_known[::2]]
@@ -84,24 +95,49 @@ def _measured(network: Network, files: Sequence[LabelledFile], side: int) -> Pre
             (_share_right(network, _normalised(pixels, ways), labels), resize, ways)
             for ways in ways_known
         ]
-    best, resize, ways = max(found, key=lambda entry: entry[0])
     told = "; ".join(
         f"{NAMES.get(tried, 'its own mean')}, {kind} {share:.0%}" for share, kind, tried in found
     )
-    mean, std = ways
+    best, resize, (mean, std) = max(found, key=lambda entry: entry[0])
+    commonest = float(labels.bincount().max()) / len(labels)
+    if best <= commonest:
+        return _guessed(network, best, commonest, told)
     return Preprocessing(
         resize, mean, std, f"the way by which it names most of {len(labels)} pictures right: {told}"
     )
 
 
+def _guessed(network: Network, best: float, commonest: float, told: str) -> Preprocessing:
+    """What is usual for such a network, with a warning."""
+    usual: tuple[Resize, Numbers | None, Numbers | None] = (
+        ("crop", *_of_library(network)) if network.of_a_library else ("stretch", *OWN)
+    )
+    notice = (
+        f"By no way of feeding it the network names more than {best:.0%} of the pictures right, "
+        f"and the commonest class alone is {commonest:.0%} of them. If it numbers its classes "
+        "otherwise than by sorted names, write data.classes in its order; else see whether the "
+        "weights are of this data."
+    )
+    why = (
+        f"what is usual, for by no way of feeding it the network names most pictures right: {told}"
+    )
+    return Preprocessing(*usual, why, (notice,))
+
+
 def _sample(files: Sequence[LabelledFile], form: Form) -> tuple[Tensor, Tensor]:
-    pixels, labels = [], []
+    pixels, labels, broken = [], [], list[str]()
     for file in spread(files, SAMPLE):
         try:
             pixels.append(decode(file.path, form))
-        except Unreadable:
-            continue  # named when the data is loaded
+        except Unreadable as failure:
+            broken.append(failure.why)  # all are named when the data is loaded
+            continue
         labels.append(file.label)
+    if not pixels:
+        raise DataError(
+            f"None of {len(broken)} pictures that were tried can be read: {broken[0]}. Mend the "
+            "files."
+        )
     return torch.from_numpy(np.stack(pixels)), torch.tensor(labels)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from compressor.bench.onnxruntime_runner import OnnxRuntimeRunner
 from compressor.bench.timer import random_batch
@@ -34,6 +34,7 @@ from compressor.strip.plan import make_plan
 from compressor.strip.trial import FORWARD_FAILURES
 from compressor.tasks.classification import Augment, Classification, TaskSettings
 from compressor.tasks.task import TaskLoss
+from compressor.train.device import on_cpu
 from compressor.train.loop import Job, Surroundings, train
 from compressor.train.schedule import path_time
 from compressor.train.settings import TrainSettings
@@ -77,6 +78,15 @@ class Cutting:
     couplings: Couplings
     cost: Cost
     seconds: float
+
+    def nearest(self, share: float) -> float:
+        """``share`` of the MACs, or what is left at least of them where widths do not allow it."""
+        try:
+            thinned(self.couplings, self.cost, share)
+        except BudgetError as failure:
+            # A hair above the floor, which its share times the whole may fall short of.
+            return 1.0 if failure.floor is None else min(1.0, failure.floor * (1 + 1e-9))
+        return share
 
     def left(self, share: float) -> Left:
         """What ``share`` of the MACs leaves."""
@@ -178,15 +188,22 @@ def time_steps(
         return _per_image(job)
 
     inputs = task.example(2)[:1].repeat(min(rates.batch_size, 16), 1, 1, 1)
-    with torch.no_grad():
-        model.eval()(inputs)
-        teacher = _seconds(lambda: model(inputs)) / len(inputs)
     return Speed(
         search=of(model, lbi, cutting.couplings),
         dense=of(model, nothing, Couplings(())),
         slim=of(_slim(model, cutting, share), nothing, Couplings(())),
-        teacher=teacher,
+        teacher=_forward(model, inputs) / len(inputs),
     )
+
+
+@torch.no_grad()
+def _forward(model: nn.Module, inputs: Tensor) -> float:
+    """Seconds of a forward pass where steps are made: on a GPU where there is one."""
+    device = torch.device("cpu" if on_cpu(Surroundings().device) else "cuda")
+    network, batch = copy.deepcopy(model).eval().to(device), inputs.to(device)
+    network(batch).cpu()
+    # A GPU answers later than it is asked: to have the outputs is to have waited for them.
+    return _seconds(lambda: network(batch).cpu())
 
 
 def _per_image(job: Job) -> float:

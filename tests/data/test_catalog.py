@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from compressor.data.catalog import SOURCES, DataSettings, data_root, get_data, load_data
 from compressor.data.source import TrainTest
 from compressor.data.store import StoredSource, fingerprint
-from compressor.errors import DataError
+from compressor.errors import DataError, RecipeError
 
 DIGITS = DataSettings(source="digits")
 
@@ -176,7 +176,7 @@ def test_get_passes_the_folder_of_the_source(tmp_path, console, said):
 
 
 def test_get_refuses_an_unknown_name_with_the_nearest(tmp_path, console):
-    with pytest.raises(DataError, match="no data source 'cifar-10': did you mean 'cifar10'"):
+    with pytest.raises(RecipeError, match="no data source 'cifar-10': did you mean 'cifar10'"):
         get_data("cifar-10", tmp_path, console)
 
 

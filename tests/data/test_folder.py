@@ -63,19 +63,58 @@ def test_train_and_test_folders_are_used_as_they_are(source, tmp_path):
     assert list_images(root).test[1].path == root / "test" / "dog" / "test.png"
 
 
-def test_val_is_the_test_set_where_there_is_no_test(tmp_path):
-    for name in ("train", "val"):
+@pytest.mark.parametrize("test", ["val", "valid", "validation"])
+def test_val_is_the_test_set_where_there_is_no_test(tmp_path, test):
+    for name in ("train", test):
         draw(tmp_path / name / "cat" / "a.png", 50)
         draw(tmp_path / name / "dog" / "b.png", 50)
     listing = list_images(tmp_path)
-    assert [file.path.parent.parent.name for file in listing.test] == ["val", "val"]
+    assert listing.classes == ("cat", "dog")
+    assert [file.path.parent.parent.name for file in listing.test] == [test, test]
+    assert (listing.test_folder, listing.notices) == (test, ())
+
+
+@pytest.mark.parametrize("names", [("Train", "Test"), ("training", "testing"), ("dev", "valid")])
+def test_folders_that_are_parts_of_a_data_set_are_no_classes(tmp_path, names):
+    for name in names:
+        for kind in ("cat", "dog"):
+            draw(tmp_path / name / kind / "a.png", 50)
+    with pytest.raises(DataError, match="are parts of a data set and not classes: call them train"):
+        list_images(tmp_path)
+
+
+def test_folders_beside_those_of_training_and_test_are_told(tmp_path):
+    for name in ("train", "test", "val", "extra"):
+        for kind in ("cat", "dog"):
+            draw(tmp_path / name / kind / "a.png", 50)
+    (notice,) = list_images(tmp_path).notices
+    assert notice == (
+        f"Folders left out in {tmp_path}: extra, val. train holds the training images and test the "
+        "test images."
+    )
+
+
+@pytest.mark.parametrize("name", [b"dog/caf\xe9.png", b"caf\xe9/a.png", b"dog/caf\xe9.txt"])
+def test_a_name_that_is_not_utf_8_is_to_be_renamed(pictures, name):
+    path = pictures / os.fsdecode(name)
+    try:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes((pictures / "dog" / "0.png").read_bytes())
+    except OSError:
+        pytest.skip("this disk takes no such name")
+    with pytest.raises(
+        DataError, match=r"caf\\udce9.*: this name is not UTF-8\. Rename it"
+    ) as told:
+        list_images(pictures)
+    str(told.value).encode()
 
 
 def test_a_class_may_be_called_train(tmp_path):
     for name in ("train", "plane"):
         draw(tmp_path / name / "a.png", 50)
         draw(tmp_path / name / "b.png", 50)
-    assert list_images(tmp_path).classes == ("plane", "train")
+    listing = list_images(tmp_path)
+    assert (listing.classes, listing.test_folder) == (("plane", "train"), None)
 
 
 def test_images_in_deeper_folders_count_and_hidden_and_other_files_do_not(pictures):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from compressor.data import pictures as pictures_module
 from compressor.data.catalog import DataSettings, load_data
 from compressor.data.folder import MAX_NAMED, ImageFolder, strangers
 from compressor.data.pictures import Form, Unreadable, decode, decoded
@@ -63,6 +64,27 @@ def test_a_cache_without_them_does_not_serve_a_recipe_that_refuses(pictures, cac
         load(pictures, cache, broken="refuse")
 
 
+def test_what_can_be_read_by_now_is_there_again_where_nothing_may_be_left_out(
+    pictures, cache, monkeypatch
+):
+    def without_plugin(path, form):
+        if path.name == "3.png":
+            raise Unreadable(path, "cannot be read as an image")
+        return decode(path, form)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pictures_module, "decode", without_plugin)
+        assert len(load(pictures, cache).notices) == 1
+    for broken in ("refuse", "leave-out"):
+        raw = load(pictures, cache, broken)
+        assert (len(raw.train) + len(raw.test), raw.notices) == (20, ())
+
+
+def test_a_large_picture_is_read_without_a_warning(pictures, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 60)
+    assert decode(pictures / "cat" / "0.png", Form(SIZE)).shape == (3, SIZE, SIZE)
+
+
 def test_a_broken_file_moves_no_other_between_training_and_test(pictures, cache):
     test = load(pictures, cache).test.images
     (pictures / "cat" / "3.png").write_bytes(b"no picture")
@@ -74,7 +96,8 @@ def test_a_broken_file_moves_no_other_between_training_and_test(pictures, cache)
 def test_a_class_of_which_nothing_can_be_read_is_named(pictures, cache):
     for path in (pictures / "dog").iterdir():
         path.write_bytes(b"no picture")
-    with pytest.raises(DataError, match="No training image of the class 'dog' can be read"):
+    (pictures / "cat" / "0.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"class 'dog' can be read, for example: .*dog.\d\.png"):
         load(pictures, cache)
 
 

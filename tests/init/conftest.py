@@ -30,6 +30,22 @@ def build(num_classes=3, image_size=32):
 
 def fixed():
     return build(7)
+
+class Heavy(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.first = nn.Conv2d(3, 3, 9, padding=4)
+        self.rest = nn.Sequential(
+            nn.Conv2d(3, 64, 3, stride=2, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(), nn.Linear(64, num_classes),
+        )
+
+    def forward(self, images):
+        # Its channels are those of the images, so most of the work cannot be cut.
+        return self.rest(images + self.first(images))
+
+def heavy(num_classes=3, image_size=32):
+    return Heavy(num_classes)
 """
 
 

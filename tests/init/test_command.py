@@ -1,7 +1,9 @@
 """The command on a folder that nobody prepared: its recipe, its refusals, its questions."""
 
 import json
+import shutil
 import tomllib
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -73,6 +75,62 @@ def test_a_budget_in_time_takes_the_engine_that_it_names(call, words, tmp_path):
     recipe = tomllib.loads((tmp_path / "recipe.toml").read_text(encoding="utf-8"))
     assert recipe["strip"]["latency_ms"] == 3.0
     assert recipe["target"]["engine"] == "onnxruntime"
+
+
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        ("latency_ms=1e-6", "strip.latency_ms = 1e-06: the floors alone take"),
+        ("keep_params=0.001", "The budget keeps 0.001 of the parameters, but the floors alone"),
+    ],
+)
+def test_a_budget_that_no_run_could_meet_is_refused_and_the_old_recipe_stays(
+    call, words, tmp_path, target, told
+):
+    (tmp_path / "recipe.toml").write_text("mine")
+    words[words.index("keep_macs=0.5")] = target
+    done = call(*words, "--yes", "--quiet")
+    assert done.exit_code == 2
+    assert told in done.stderr
+    assert (tmp_path / "recipe.toml").read_text() == "mine"
+
+
+@pytest.mark.skipif(find_spec("tensorrt") is not None, reason="TensorRT is installed")
+def test_an_engine_that_cannot_be_timed_here_is_refused(call, words, tmp_path):
+    words[words.index("keep_macs=0.5")] = "latency_ms=3@tensorrt"
+    done = call(*words, "--quiet")
+    assert done.exit_code == 2
+    assert "tensorrt" in done.stderr
+    assert not (tmp_path / "recipe.toml").exists()
+
+
+@pytest.mark.parametrize("target", ["keep_params=0.9", "keep_latency=1", "latency_ms=3"])
+def test_a_share_of_the_macs_that_nobody_asked_for_ends_nothing(call, words, net, tmp_path, target):
+    words[words.index("keep_macs=0.5")] = target
+    words[1] = f"{net}:heavy"
+    done = call(*words, "--quiet")
+    assert done.exit_code == 0, done.stderr
+    assert load_recipe(tmp_path / "recipe.toml").strip.budget()
+
+
+def test_a_folder_of_test_pictures_is_named_as_the_test_set(call, words, photos, tmp_path):
+    parted = tmp_path / "parted"
+    for part in ("train", "validation"):
+        for name in ("blue", "green"):
+            shutil.copytree(photos / name, parted / part / name)
+    words[words.index("--data") + 1] = parted
+    assert call(*words, "--quiet").exit_code == 0
+    text = " ".join((tmp_path / "recipe.toml").read_text().replace("#", "").split())
+    assert "Those of the folder validation are the test set." in text
+
+
+def test_a_class_called_train_is_no_folder_of_training_pictures(call, words, photos, tmp_path):
+    for name in ("train", "plane"):
+        shutil.copytree(photos / "blue", tmp_path / "classes" / name)
+    words[words.index("--data") + 1] = tmp_path / "classes"
+    assert call(*words, "--quiet").exit_code == 0
+    text = " ".join((tmp_path / "recipe.toml").read_text().replace("#", "").split())
+    assert "A fifth of each class is the test set." in text
 
 
 @pytest.mark.parametrize("option", ["--model", "--data", "--target"])

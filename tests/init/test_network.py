@@ -25,7 +25,11 @@ def network(own, sides=None, outputs=3):
 
 
 @pytest.mark.parametrize(
-    ("own", "shorter", "side"), [(224, 97, 96), (224, 500, 224), (224, 20, 16), (32, 97, 32)]
+    ("own", "shorter", "side"),
+    [
+        *((224, 97, 96), (224, 112, 96), (224, 500, 224), (224, 20, 16)),
+        *((224, 48, 32), (224, 31, 24), (32, 97, 32)),
+    ],
 )
 def test_pictures_are_not_enlarged_and_not_larger_than_the_network_is_for(own, shorter, side):
     assert choose_side(network(own), shorter, 3)[0] == side

@@ -5,6 +5,7 @@ from PIL import Image
 from torch import nn
 
 from compressor.data.folder import list_images
+from compressor.errors import DataError
 from compressor.init import preprocessing
 from compressor.init.network import Network
 from compressor.init.preprocessing import HALVES, IMAGENET, choose_preprocessing
@@ -58,6 +59,42 @@ def test_a_new_head_on_a_librarys_network_keeps_what_the_body_was_trained_with(f
     new = network(nn.Identity(), new_head=("fc.weight",), factory="torchvision:resnet18")
     found = choose_preprocessing(new, files, SIDE)
     assert (found.resize, found.mean, found.std) == ("crop", *IMAGENET)
+
+
+@pytest.mark.parametrize(
+    ("factory", "expected"),
+    [
+        ("net.py:build", ("stretch", None, None)),
+        ("torchvision:resnet18", ("crop", *IMAGENET)),
+    ],
+)
+def test_classes_in_another_order_measure_nothing_and_are_told(files, factory, expected):
+    swapped = nn.Sequential(Level(*HALVES), Swapped())
+    found = choose_preprocessing(network(swapped, factory=factory), files, SIDE)
+    assert (found.resize, found.mean, found.std) == expected
+    assert "what is usual" in found.why
+    (notice,) = found.notices
+    assert "the commonest class alone is 50% of them" in notice
+    assert "write data.classes in its order" in notice
+
+
+class Swapped(nn.Module):
+    """Names the classes the other way round."""
+
+    def forward(self, outputs):
+        return outputs[:, [1, 0, 2]]
+
+
+def test_pictures_of_which_none_can_be_read_are_told_with_the_first(tmp_path):
+    for name in ("dark", "white"):
+        (tmp_path / name).mkdir()
+        for number in range(2):
+            pixels = np.full((9, 9), 40_000 + number, dtype=np.uint16)
+            Image.fromarray(pixels).save(tmp_path / name / f"{number}.png")
+    deep = list_images(tmp_path).train
+    with pytest.raises(DataError, match=r"None of 2 .*\d\.png has more than 8 bits") as told:
+        choose_preprocessing(network(Level(*IMAGENET)), deep, SIDE)
+    assert "\n" not in str(told.value)
 
 
 def test_a_broken_file_does_not_end_the_look(files, monkeypatch):

@@ -40,6 +40,15 @@ def test_the_broken_file_is_named_once(finished):
     assert finished[1].count("cut.jpg cannot be read") == 1
 
 
+def test_no_file_of_the_package_names_a_folder_of_the_user(finished, photos, net):
+    found = [path for path in (finished[0] / "package").rglob("*") if path.is_file()]
+    assert len(found) == 12
+    for path in found:
+        data = path.read_bytes()
+        assert str(photos.parent).encode() not in data, path
+        assert str(net.parent).encode() not in data, path
+
+
 def test_the_slim_network_is_half_and_exact(finished):
     summary = read_json(finished[0] / "summary.json")
     assert summary["slim"]["macs"] <= 0.5 * summary["dense"]["macs"]
