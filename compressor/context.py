@@ -65,7 +65,11 @@ class Shared:
 
 @dataclass
 class Context:
-    """What the stages of one run share; the parts that take time are made when first used."""
+    """What the stages of one run share; the parts that take time are made when first used.
+
+    ``ahead`` names the stages that the run is to go through; what only a later one needs is no
+    fault of a run that ends before it.
+    """
 
     recipe: Recipe
     run: Run
@@ -76,6 +80,7 @@ class Context:
     resume: bool
     is_main: bool
     shared: Shared = field(default_factory=Shared)
+    ahead: frozenset[str] = frozenset()
 
     @cached_property
     def data(self) -> ImageData:

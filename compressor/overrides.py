@@ -49,5 +49,11 @@ def near(word: str, words: Mapping[str, Any] | Sequence[str]) -> str:
 
 def did_you_mean(word: str, words: Mapping[str, Any] | Sequence[str]) -> str:
     """A question with the nearest of ``words``; empty if none is near."""
+    found = nearest(word, words)
+    return f"Did you mean {found}?" if found else ""
+
+
+def nearest(word: str, words: Mapping[str, Any] | Sequence[str]) -> str | None:
+    """The nearest of ``words``; None if none is near."""
     found = difflib.get_close_matches(word, list(words), n=1, cutoff=0.5)
-    return f"Did you mean {found[0]}?" if found else ""
+    return found[0] if found else None

@@ -140,6 +140,7 @@ def run_recipe(recipe: Recipe, where: Where) -> Run:
     out = Path(broadcast_object_list([str(where.out)])[0])
     with processes.main_process_first():
         run = Run(out)
+    ahead = _stages_until(where.until)
     context = Context(
         recipe=recipe,
         run=run,
@@ -150,12 +151,13 @@ def run_recipe(recipe: Recipe, where: Where) -> Run:
         resume=where.resume,
         is_main=is_main,
         shared=where.shared,
+        ahead=frozenset(stage.name for stage in ahead if stage.name not in where.given),
     )
     with run.locked() if is_main else nullcontext():
-        work = _work(recipe, where.model_folders, _stages_until(where.until), where.given)
+        work = _work(recipe, where.model_folders, ahead, where.given)
         if is_main:
             check_here(recipe, _to_do(run, work) - set(where.given))
-            _write_head(recipe, run, where.model_folders)
+            _write_head(recipe, run, where)
         for stage, settings in work:
             processes.wait_for_everyone()
             _run_stage(stage, context, settings, processes)
@@ -222,13 +224,17 @@ def _to_do(run: Run, work: Sequence[tuple[Stage, dict[str, Any]]]) -> set[str]:
     return found
 
 
-def _write_head(recipe: Recipe, run: Run, model_folders: tuple[Path, ...]) -> None:
-    settings = recipe.model_dump(mode="json")
-    folders = [str(folder.resolve()) for folder in model_folders]
+def _write_head(recipe: Recipe, run: Run, where: Where) -> None:
+    settings, data = recipe.model_dump(mode="json"), recipe.data.path
+    places = {
+        "model_folders": [str(folder.resolve()) for folder in where.model_folders],
+        "data": None if data is None else str(Path(data).expanduser().resolve()),
+    }
+    device = "cpu" if on_cpu(where.device) else "cuda"
     write_json(run.folder / "settings.json", settings)
-    write_json(run.folder / "environment.json", environment())
+    write_json(run.folder / "environment.json", environment() | {"device": device})
     # Not with the environment, which goes into packages: places on a disk are nobody's business.
-    write_json(run.folder / PLACES_FILE, {"model_folders": folders})
+    write_json(run.folder / PLACES_FILE, places)
 
 
 def _run_stage(

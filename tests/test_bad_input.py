@@ -109,7 +109,7 @@ def call(command, *options, recipe="mine.toml"):
 )
 def test_a_network_that_will_not_do_is_found_before_any_training(user, factory, told):
     status, line = call("inspect", "--set", f"model.factory={factory}")
-    assert status == 1
+    assert status == 2
     assert told in line
     assert not (user / "out" / "inspect").exists()
 
@@ -125,7 +125,7 @@ def test_a_network_that_will_not_do_is_found_before_any_training(user, factory, 
 def test_a_broken_factory_file_is_one_line(user, content, told):
     (user / "broken.py").write_text(content)
     status, line = call("inspect", "--set", "model.factory=broken.py:net")
-    assert status == 1
+    assert status == 2
     assert told in line
 
 
@@ -133,13 +133,13 @@ def test_weights_that_are_none_are_one_line(user):
     (user / "w.safetensors").write_text("no weights")
     for name, told in (("gone.pth", "there are no weights"), ("w.safetensors", "plain weights")):
         status, line = call("inspect", "--set", f"model.weights={name}")
-        assert status == 1
+        assert status == 2
         assert told in line
 
 
 def test_data_that_was_not_fetched_names_the_command(user):
     status, line = call("inspect", "--set", "data.source=mnist")
-    assert status == 1
+    assert status == 2
     assert "run `compressor data get mnist`" in line
 
 
@@ -148,7 +148,7 @@ def test_a_folder_of_one_class_is_one_line(user):
     Image.new("RGB", (8, 8)).save(user / "pictures" / "cat" / "1.png")
     data = ("data.source=image-folder", "data.path=pictures", "data.image_size=8")
     status, line = call("inspect", *[word for d in data for word in ("--set", d)])
-    assert status == 1
+    assert status == 2
     assert "class folders in pictures is 1: give two or more" in line
 
 
@@ -158,7 +158,7 @@ def test_labels_outside_the_classes_are_one_line(user, label, told):
     labels[7] = label
     np.savez(user / "a.npz", images=np.zeros((40, 8, 8), np.uint8), labels=labels)
     status, line = call("inspect", "--set", "data.source=npz", "--set", "data.path=a.npz")
-    assert status == 1
+    assert status == 2
     assert told in line
 
 
@@ -177,10 +177,21 @@ def test_a_loss_that_explodes_is_one_line(user):
     assert not (user / "out" / "dense").exists()
 
 
-def test_a_budget_below_the_floor_is_one_line_and_keeps_the_search(user):
+def test_a_budget_below_the_floor_is_found_before_any_training(user):
     small = ("--set", "strip.keep_macs=0.01", "--set", "strip.floor_share=0.9")
     status, line = call("strip", *ONE_EPOCH, *small)
-    assert status == 1
+    assert status == 2
+    assert "The budget keeps 0.01 of the MACs, but the floors alone cost" in line
+    assert list(read_json(user / "out" / "manifest.json")["stages"]) == ["inspect"]
+    assert not (user / "out" / "dense").exists()
+
+
+def test_a_budget_that_turns_out_too_small_keeps_the_search(user):
+    searched = ("train", "mine.toml", "--out", "out", "--device", "cpu", "--quiet", *ONE_EPOCH)
+    assert CliRunner().invoke(main, searched).exit_code == 0
+    small = ("--set", "strip.keep_macs=0.01", "--set", "strip.floor_share=0.9")
+    status, line = call("strip", *ONE_EPOCH, *small)
+    assert status == 2
     assert "The budget keeps 0.01 of the MACs, but the floors alone cost" in line
     assert list(read_json(user / "out" / "manifest.json")["stages"]) == [
         *("inspect", "dense", "train")

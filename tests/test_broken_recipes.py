@@ -194,6 +194,14 @@ SEVERAL = {"setting that the method forbids": 2}
 """Changes that are more than one fault: a line for each."""
 
 
+FOUND_LATER = (
+    *("unknown function of a model file", "missing model file", "unknown network of torchvision"),
+    *("arguments that the model does not take", "missing weights", "missing folder"),
+    *("more images than there are", "budget below the floors"),
+)
+"""Those that are not found by reading the recipe."""
+
+
 def line_of(place, text):
     """Number of the line, from 1, that begins with ``place``."""
     return f"\n{text}".split(f"\n{place}")[0].count("\n") + 1
@@ -204,25 +212,32 @@ def call(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COMPRESSOR_DATA", str(tmp_path / "data"))
 
-    def run(text):
+    def run(text, *more):
         (tmp_path / "mine.toml").write_text(text)
-        words = ["run", "mine.toml", "--dry-run", "--device", "cpu", "--quiet", "--out", "out"]
+        words = ["run", "mine.toml", "--device", "cpu", "--quiet", "--out", "out", *more]
         result = CliRunner().invoke(main, words)
         assert isinstance(result.exception, SystemExit | None), result.exception
-        assert not (tmp_path / "out").exists()
         return result
 
     return run
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_is_one_line_with_its_place_and_the_way_out(call, fault):
+@pytest.mark.parametrize(
+    ("fault", "more"),
+    [
+        *((fault, ("--dry-run",)) for fault in FAULTS),
+        # The same without a dry run, of those that it alone looks for.
+        *((fault, ()) for fault in FOUND_LATER),
+    ],
+)
+def test_a_fault_is_one_line_with_its_place_and_the_way_out(call, tmp_path, fault, more):
     (old, new), place, told = FAULTS[fault]
     assert GOOD.count(old) >= 1
     text = GOOD.replace(old, new, 1)
     if fault == "nothing that removes":
         text = text.replace("dessilbi", "random")
-    result = call(text)
+    result = call(text, *more)
+    assert (tmp_path / "out").exists() == (not more)
     lines = [line for line in result.stderr.splitlines() if not line.startswith("warning: ")]
     assert result.exit_code == 2, result.output
     assert len(lines) == SEVERAL.get(fault, 1), lines
@@ -236,7 +251,7 @@ def test_there_are_twenty_of_them():
 
 
 def test_two_faults_are_two_lines_each_with_its_own(call):
-    result = call(GOOD.replace("lr = 0.1", "lr = -1").replace('"mine"', '"My run"'))
+    result = call(GOOD.replace("lr = 0.1", "lr = -1").replace('"mine"', '"My run"'), "--dry-run")
     assert [line.split(": ")[0] for line in result.stderr.splitlines()] == [
         "mine.toml, line 1",
         "mine.toml, line 17",
@@ -261,7 +276,7 @@ def test_a_section_that_an_override_makes_has_no_line_of_the_file(call, tmp_path
 
 
 def test_without_a_fault_the_checks_hold(call):
-    result = call(GOOD)
+    result = call(GOOD, "--dry-run")
     assert (result.exit_code, result.stderr) == (0, "")
     assert [row.split()[1] for row in result.stdout.splitlines() if row[:1].strip()] == [
         "holds"

@@ -13,7 +13,7 @@ from compressor.commands.group import MACHINE_FAULTS
 from compressor.commands.pipeline import STAGE_HELP
 from compressor.couplings.coupling import Engine
 from compressor.engines import ENGINES
-from compressor.errors import CheckError, DataError
+from compressor.errors import CheckError, TrainError
 from compressor.grow.settings import GrowSettings
 from compressor.pipeline import STAGES
 from compressor.recipe import shipped_recipes
@@ -144,7 +144,7 @@ def failing(monkeypatch, failure):
     monkeypatch.setattr(pipeline, "run_recipe", run_recipe)
 
 
-@pytest.mark.parametrize(("failure", "status"), [(DataError, 1), (CheckError, 3)])
+@pytest.mark.parametrize(("failure", "status"), [(TrainError, 1), (CheckError, 3)])
 def test_a_known_fault_is_its_message_and_its_status(monkeypatch, failure, status):
     failing(monkeypatch, failure("what, where, what to do."))
     result = call("run", "digits")

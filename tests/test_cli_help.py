@@ -89,6 +89,7 @@ def test_data_that_was_fetched_is_told_as_json(monkeypatch, tmp_path):
         (["show", "digits", "--set", "data.source=fashion-mist"], "did you mean 'fashion-mnist'"),
         (["show", "digits", "--set", "sparsity.method=magnitud"], "Did you mean magnitude?"),
         (["list", "recipe"], "'recipes'"),
+        (["data", "get", "mnits"], "did you mean 'mnist'"),
     ],
 )
 def test_a_name_that_is_misspelt_gets_the_nearest(words, told):
@@ -96,7 +97,3 @@ def test_a_name_that_is_misspelt_gets_the_nearest(words, told):
     assert result.exit_code == 2
     assert told in result.stderr
     assert result.stderr.count("\n") == 1
-
-
-def test_data_that_is_misspelt_gets_the_nearest():
-    assert "did you mean 'mnist'" in call("data", "get", "mnits").stderr

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,8 +14,13 @@ from compressor.bench.onnx_input import onnx_image_shape
 from compressor.commands.options import OPTIONS, Options
 from compressor.console import Console
 from compressor.either import example, given_options, refuse_options
+from compressor.errors import CompressorError
 from compressor.inspection.command import InspectCommand
 from compressor.tensorrt.command import BuildCommand
+
+if TYPE_CHECKING:
+    from compressor.pipeline import Where
+    from compressor.recipe import Recipe
 
 STAGE_HELP = {
     "inspect": "Find the couplings and export the untrained network, before any training.",
@@ -122,7 +128,7 @@ def _verify_package(folder: Path, *, as_json: bool) -> None:
 
 
 def _run(options: Options, until: str | None, ctx: click.Context) -> None:
-    from compressor.pipeline import Where, default_out, is_first_process, run_recipe
+    from compressor.pipeline import Where, default_out, is_first_process
     from compressor.recipe import find_recipe, load_recipe, recipe_origin
 
     if options.resume and options.out is None:
@@ -140,15 +146,31 @@ def _run(options: Options, until: str | None, ctx: click.Context) -> None:
         model_folders=(path.parent, Path()),
         until=until,
     )
+    told = recipe_origin(path, overrides).told
     if options.dry_run:
         from compressor.dry_run.command import print_dry_run
 
-        print_dry_run(recipe, where, recipe_origin(path, overrides).told, as_json=options.as_json)
+        print_dry_run(recipe, where, told, as_json=options.as_json)
         return
     ctx.find_root().obj = str(where.out)
-    run = run_recipe(recipe, where)
+    folder = _run_told(recipe, where, told)
     if is_first_process():
-        click.echo(_result(run.folder, until, as_json=options.as_json), nl=False)
+        click.echo(_result(folder, until, as_json=options.as_json), nl=False)
+
+
+def _run_told(recipe: "Recipe", where: "Where", told: Callable[[str], str]) -> Path:
+    """Run, and tell a fault of the recipe with its place, as the dry run does; the directory."""
+    from compressor.pipeline import run_recipe
+
+    try:
+        return run_recipe(recipe, where).folder
+    except CompressorError as failure:
+        from compressor.dry_run.faults import of_recipe
+
+        fault = of_recipe(failure, recipe, where, told)
+        if fault is None:
+            raise
+        raise fault from failure
 
 
 def _result(folder: Path, until: str | None, *, as_json: bool) -> str:

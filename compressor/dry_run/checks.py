@@ -9,17 +9,15 @@ import torch
 from torch import nn
 
 from compressor.context import Context
-from compressor.count import count, layer_macs
+from compressor.count import count
 from compressor.dry_run.data import dry_data
 from compressor.errors import BudgetError, CompressorError
 from compressor.export.onnx import export_onnx
-from compressor.stages.in_time import Measuring, Problem, check_floors
+from compressor.stages.early import unranked
+from compressor.stages.in_time import Measuring, check_floors
 from compressor.stages.ready import check_here
 from compressor.stages.stripping import check_network
-from compressor.stages.widths import multiple_of
 from compressor.strip.budget import Budget, floor_structure, solve
-from compressor.strip.cost import Cost
-from compressor.structure import Path as UnitsPath
 from compressor.train.loop import steps_per_epoch
 
 
@@ -76,20 +74,16 @@ class Checks:
                 f"strip.at_epoch = {strip.at_epoch}: the search has {self._recipe.train.epochs} "
                 "epochs. Name one of them."
             )
-        context, couplings = self._context, self._context.couplings
-        settings = strip.model_copy(update={"round_to": multiple_of(context).channels})
-        cost = Cost.of(self._model, couplings, layer_macs(self._model, context.example))
-        # No unit is worth more than another yet; whether widths can meet a budget is the same.
-        path = UnitsPath.of_scores(
-            "none", {c.name: torch.ones(c.num_units) for c in couplings.free}
-        )
+        context, problem = self._context, unranked(self._context, self._model)
         if strip.in_time:
-            problem = Problem(self._model, couplings, cost, path, settings)
             around = Measuring.of(self._recipe, context.data.image_shape, context.console)
             yield check_floors(problem, around)
-        elif (budget := Budget.of(couplings, cost, settings)) is not None:
-            solved = solve(couplings, cost, path, couplings.everything(), settings)
-            floors = floor_structure(couplings, cost, path, settings)
+            return
+        couplings, settings = problem.couplings, problem.settings
+        if (budget := Budget.of(couplings, problem.cost, settings)) is not None:
+            of = couplings, problem.cost, problem.path
+            solved = solve(*of, couplings.everything(), settings)
+            floors = floor_structure(*of, settings)
             yield (
                 f"widths can be found that keep {budget.reached(couplings, solved):.1%} of the "
                 f"{budget.word}; the floors alone keep {budget.reached(couplings, floors):.1%}"

@@ -18,6 +18,9 @@ MANY = 2_000
 LEAST_PER_CLASS = 3
 """To train on, to validate on and to test on."""
 
+PICTURES = "pictures"
+"""Name of the folder of links: the user's own may be ``..`` or none at all."""
+
 SAMPLE = 600
 """Pictures that are taken of a large folder, if it has not more classes than a third of it."""
 
@@ -54,11 +57,12 @@ def dry_data(settings: DataSettings, root: Path, seed: int) -> DryData:
     folder = Path(settings.path).expanduser()
     picked = list(_some(listed))
     with _linked(picked, folder) as sample:
-        some = settings.model_copy(update={"path": str(sample / folder.name), "train_images": None})
+        links = str(sample / PICTURES)
+        some = settings.model_copy(update={"path": links, "train_images": None})
         try:
             data = load_data(some, sample / "cache", seed)
         except DataError as fault:
-            raise DataError(str(fault).replace(str(sample / folder.name), str(folder))) from fault
+            raise DataError(str(fault).replace(links, str(folder))) from fault
     told = f"{len(listed):,} pictures listed, {len(picked):,} of them read; {_told(data)}"
     return DryData(data, False, told)
 
@@ -84,10 +88,10 @@ def _some(files: list[LabelledFile]) -> Iterator[LabelledFile]:
 
 @contextmanager
 def _linked(files: Iterable[LabelledFile], folder: Path) -> Iterator[Path]:
-    """A folder in which a folder of the same name holds links to ``files`` at their places."""
+    """A folder in which the folder ``PICTURES`` holds links to ``files`` at their places."""
     with tempfile.TemporaryDirectory() as temporary:
         for file in files:
-            link = Path(temporary) / folder.name / file.path.relative_to(folder)
+            link = Path(temporary) / PICTURES / file.path.relative_to(folder)
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to(file.path.resolve())
         yield Path(temporary)

@@ -1,6 +1,5 @@
 """A dry run: all checks of a recipe, each one after those that it builds on."""
 
-import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -9,14 +8,12 @@ from pathlib import Path
 from compressor.context import Context
 from compressor.data.catalog import data_root
 from compressor.dry_run.checks import Checks
+from compressor.dry_run.faults import Told, budget_key, data_key, model_key, placed
 from compressor.dry_run.findings import Finding, Findings
 from compressor.errors import CompressorError
 from compressor.pipeline import STAGES, Where
 from compressor.recipe import Recipe
 from compressor.run import Run
-
-Told = Callable[[str], str]
-"""Puts before a fault where the key stands that it begins with."""
 
 
 @dataclass(frozen=True)
@@ -34,27 +31,11 @@ class Check:
     builds_on: tuple[str, ...] = ()
 
 
-def _data_key(recipe: Recipe, fault: str) -> str:
-    for key in ("train_images", "classes"):
-        if key in fault and getattr(recipe.data, key) is not None:
-            return f"data.{key}"
-    return "data.source" if recipe.data.path is None else "data.path"
-
-
-def _model_key(recipe: Recipe, fault: str) -> str:
-    of_weights = recipe.model.weights is not None and Path(recipe.model.weights).name in fault
-    return "model.weights" if of_weights else "model.factory"
-
-
-def _budget_key(recipe: Recipe, _fault: str) -> str:
-    return f"strip.{next(iter(recipe.strip.budget()), 'at_epoch')}"
-
-
 CHECKS: Mapping[str, Check] = {
     "recipe": Check(Checks.recipe),
-    "data": Check(Checks.data, _data_key),
-    "network": Check(Checks.network, _model_key, ("data",)),
-    "budget": Check(Checks.budget, _budget_key, ("network",)),
+    "data": Check(Checks.data, data_key),
+    "network": Check(Checks.network, model_key, ("data",)),
+    "budget": Check(Checks.budget, budget_key, ("network",)),
     "export": Check(Checks.export, builds_on=("network",)),
     "engines": Check(Checks.engines),
 }
@@ -96,16 +77,8 @@ def _found(name: str, checks: Checks, recipe: Recipe, told: Told) -> Finding:
     except CompressorError as failure:
         lines = str(failure).splitlines()
         keys = [check.key(recipe, line) for line in lines]
-        places = [_placed(line, key, told) for line, key in zip(lines, keys, strict=True)]
+        places = [placed(line, key, told) for line, key in zip(lines, keys, strict=True)]
         return Finding(name, "fault", tuple(places), of_recipe=any(keys))
-
-
-def _placed(line: str, key: str, told: Told) -> str:
-    """``line`` with the place of the key that it names, or else of ``key``, if there is one."""
-    first, *rest = re.split(r"[\s:]", line, maxsplit=1)[0].split(".")
-    if rest and first in Recipe.model_fields:
-        return told(line)
-    return told(f"{key}: {line}") if key else line
 
 
 def _context(recipe: Recipe, where: Where, folder: Path) -> Context:

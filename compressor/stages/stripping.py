@@ -9,7 +9,7 @@ from torch import nn
 
 from compressor.context import Context
 from compressor.count import count, layer_macs
-from compressor.errors import BudgetError, RunError
+from compressor.errors import BudgetError, ModelError
 from compressor.export.onnx import export_onnx
 from compressor.files import read_json, write_json
 from compressor.stages.growing import check_grows
@@ -71,8 +71,7 @@ def check_network(context: Context, model: nn.Module) -> None:
 
     Raises:
         CouplingError: Its couplings cannot be found.
-        ModelError: Its outputs do not fit the data.
-        RunError: Nothing can be removed.
+        ModelError: Its outputs do not fit the data, or nothing can be removed.
         TrainError: Its features cannot be watched in tuning, or it cannot grow as asked.
         BudgetError: What growing starts from is above a ceiling.
     """
@@ -80,7 +79,7 @@ def check_network(context: Context, model: nn.Module) -> None:
     context.check_output(model)
     if not couplings.free:
         reasons = "; ".join(f"{frozen.name}: {frozen.reason}" for frozen in couplings.frozen)
-        raise RunError(f"No unit of {recipe.model.factory} can be removed: {reasons}.")
+        raise ModelError(f"No unit of {recipe.model.factory} can be removed: {reasons}.")
     if recipe.tune.features:
         # In the form in which it will be cut: a captured graph has no modules to watch.
         uncut = apply(make_plan(model, couplings, couplings.everything()), model)

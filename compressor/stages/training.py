@@ -14,6 +14,7 @@ from compressor.sparsity.base import Horizon
 from compressor.sparsity.catalog import build_sparsifier
 from compressor.sparsity.dense import Dense, DenseSettings
 from compressor.sparsity.held import Held
+from compressor.stages.early import check_budget
 from compressor.stages.given import measure_given
 from compressor.stages.ticket import search_keeping
 from compressor.stages.weight_level import live_support, zero_outside_
@@ -38,9 +39,13 @@ def dense(context: Context, folder: Path) -> None:
     """The dense reference: trained for as long as search and tuning, or the given weights.
 
     Given weights are measured before anything is trained. With a new head they are trained too.
+
+    Raises:
+        BudgetError: No search can meet the recipe's budget.
     """
     start, history = context.start(), []
     model, settings = start.model, context.recipe.dense_settings()
+    check_budget(context, model)
     measure_given(context, start, folder)
     if context.recipe.model.weights is None or start.new_head:
         task = context.task_of(settings)

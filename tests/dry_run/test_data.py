@@ -1,5 +1,8 @@
 """Folders of pictures in a dry run: small ones whole, large ones by some of each class."""
 
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -71,6 +74,34 @@ def test_a_broken_picture_of_a_large_folder_is_named_where_it_lies(large, tmp_pa
     with pytest.raises(DataError) as caught:
         dry_data(settings(large), tmp_path / "data", 0)
     assert str(broken) in str(caught.value)
+
+
+@pytest.mark.parametrize("path", ["..", "."])
+def test_a_folder_that_has_no_name_of_its_own_is_linked_in_the_temporary_folder(
+    large, tmp_path, monkeypatch, path
+):
+    (large / "below").mkdir()
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    monkeypatch.chdir(large / "below" if path == ".." else large)
+    made = []
+    monkeypatch.setattr(Path, "symlink_to", noting(made, Path.symlink_to))
+    read = dry_data(settings(path), tmp_path / "data", 0)
+    assert read.told.startswith("60 pictures listed, 16 of them read; ")
+    assert len(made) == 16
+    # Above the folder of links is the temporary one, and above that the one for all such.
+    assert all((tmp_path / "temporary") in link.resolve().parents[2].parents for link in made)
+    assert list((tmp_path / "temporary").iterdir()) == []
+
+
+def noting(made, symlink_to):
+    """``symlink_to`` that notes where links are made, with ``..`` in the way to them resolved."""
+
+    def link(self, target):
+        made.append(self.parent.resolve() / self.name)
+        return symlink_to(self, target)
+
+    return link
 
 
 def test_other_sources_are_read_as_a_run_reads_them(tmp_path):
