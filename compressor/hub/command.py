@@ -23,7 +23,9 @@ _JSON = click.option(
 @click.argument("package", type=click.Path(path_type=Path))
 @click.argument("target")
 @click.option(
-    "--private", is_flag=True, help="Make a repository that is not there yet a private one."
+    "--private",
+    is_flag=True,
+    help="Make a repository that is not there yet a private one; refuse one that is public.",
 )
 @_JSON
 def push_command(package: Path, target: str, private: bool, as_json: bool) -> None:

@@ -12,10 +12,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from compressor.errors import CheckError, CompressorError, RecipeError
+from compressor.errors import CompressorError, RecipeError
 from compressor.files import read_json, whole_folder
 from compressor.hub.hugging_face import download, upload
 from compressor.hub.target import Repository, read_target
+from compressor.package.check import check_package
 from compressor.package.manifest import (
     DESCRIPTION,
     MANIFEST,
@@ -23,7 +24,6 @@ from compressor.package.manifest import (
     names_in,
     package_folder,
 )
-from compressor.package.pickles import pickles_in
 
 HUB_CACHE = ".cache"
 """What ``huggingface_hub`` leaves in a folder that it fills."""
@@ -68,12 +68,13 @@ def push(package: str | os.PathLike[str], target: str, *, private: bool = False)
     Args:
         package: Folder of the package, or a run directory that has one.
         target: A folder that is empty or not there, or ``hf:owner/name``.
-        private: Of a repository that is not there yet: only its owner may read it.
+        private: Only its owner may read the repository; one that is there already must be private.
 
     Raises:
         ModelError: There is no package, or the hub refuses.
         CheckError: The package is not as it was made.
-        RecipeError: The target is no repository or not empty, or the hub knows no token.
+        RecipeError: The target is no repository or not empty, the hub knows no token, or the
+            repository is there already and public where a private one is asked for.
         MissingExtra: huggingface_hub is not installed.
     """
     folder, place = package_folder(package), read_target(target)
@@ -112,29 +113,18 @@ def pull(target: str, folder: str | os.PathLike[str]) -> Handed:
     return _placed(into, str(source), lambda made: _copy(source, made))
 
 
-def check_package(folder: Path) -> int:
-    """How many files are as packaged, none of them with a pickle in it; nothing is executed.
-
-    Raises:
-        CheckError: Names the file that is not so.
-        ModelError: The package is of another release.
-    """
-    files = check_files(folder)
-    for name in names_in(folder):
-        if found := pickles_in(folder / name):
-            raise CheckError(
-                f"{folder}: {found[0]} holds a pickle, which may run any code when it is read. Do "
-                "not use this package."
-            )
-    return files
-
-
 def _placed(into: Path, source: str, fill: Callable[[Path], None]) -> Handed:
     """What ``fill`` puts into a folder becomes ``into``, if it is a whole package."""
     if into.exists() and (not into.is_dir() or any(into.iterdir())):
         raise RecipeError(
             f"{into} is there and not an empty folder. Name one that is empty or not there yet."
         )
+    try:
+        into.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as failure:
+        raise RecipeError(
+            f"{into}: no folder can be there, for a part of the way to it is a file. Name another."
+        ) from failure
     with whole_folder(into) as made:
         # A temporary folder is private; what it becomes is as open as the folder around it.
         made.chmod(made.parent.stat().st_mode & 0o777)

@@ -1,6 +1,6 @@
 """Packages in model repositories of huggingface.co, through ``huggingface_hub``.
 
-Three of its functions are called, and what they raise becomes one line. Its login is its own: this
+Four of its functions are called, and what they raise becomes one line. Its login is its own: this
 project asks for no token and stores none.
 """
 
@@ -13,8 +13,9 @@ from typing import Any
 
 from compressor.bench.runner import import_engine
 from compressor.errors import CompressorError, ModelError, RecipeError
+from compressor.files import read_json
 from compressor.hub.target import Repository
-from compressor.package.manifest import MANIFEST, names_in
+from compressor.package.manifest import DESCRIPTION, MANIFEST, names_in
 
 INSTALL = "'compressor[hub]'"
 
@@ -27,11 +28,13 @@ UNAUTHORISED, FORBIDDEN = 401, 403
 def upload(folder: Path, repository: Repository, *, private: bool) -> str:
     """Put the files of ``folder`` into the repository, made if it is not there; its address.
 
-    Other files that are there stay. A repository that exists keeps its visibility.
+    Other files that are there stay. A repository that exists keeps its visibility, so nothing is
+    uploaded to a public one where a private one was asked for.
 
     Raises:
         MissingExtra: huggingface_hub is not installed.
-        RecipeError: No token, or one that may not write there; or a revision was given.
+        RecipeError: No token, or one that may not write there; a name that the hub does not take;
+            a revision was given; or the repository is public and should be private.
         ModelError: The hub cannot be reached, or refuses.
     """
     if repository.revision is not None:
@@ -40,6 +43,7 @@ def upload(folder: Path, repository: Repository, *, private: bool) -> str:
             "follows it out."
         )
     hub = import_engine("huggingface_hub", INSTALL)
+    name = read_json(folder / DESCRIPTION)["name"]
     with _failures(repository):
         # token=True: without one it fails here and says so, before anything is sent.
         hub.create_repo(
@@ -49,11 +53,13 @@ def upload(folder: Path, repository: Repository, *, private: bool) -> str:
             repo_type="model",
             exist_ok=True,
         )
+        if private:
+            _check_private(hub, repository)
         commit = hub.upload_folder(
             repo_id=repository.name,
             folder_path=folder,
             repo_type="model",
-            commit_message=f"Package {folder.name}",
+            commit_message=f"Package {name}",
             token=True,
         )
     return str(commit.commit_url)
@@ -62,30 +68,49 @@ def upload(folder: Path, repository: Repository, *, private: bool) -> str:
 def download(repository: Repository, folder: Path) -> None:
     """Put the files that the repository's manifest names into ``folder``, and no others.
 
-    What they hold is for the caller to check.
+    What they hold is for the caller to check. All are of one commit, however the branch moves.
 
     Raises:
         MissingExtra: huggingface_hub is not installed.
+        RecipeError: The hub does not take such a name.
         ModelError: No such repository or revision, no package in it, or no way to the hub.
         CheckError: Its manifest is not one that was written here.
     """
     hub = import_engine("huggingface_hub", INSTALL)
-    _fetch(hub, repository, folder, [MANIFEST])
+    with _failures(repository):
+        info = hub.repo_info(repository.name, repo_type="model", revision=repository.revision)
+    _fetch(hub, repository, info.sha, folder, [MANIFEST])
     if not (folder / MANIFEST).is_file():
         raise ModelError(
             f"{repository} has no {MANIFEST}, so it is not a package. Name a repository that "
             "`compressor push` wrote."
         )
     # The names are patterns there. Escaped they stand for themselves.
-    _fetch(hub, repository, folder, [glob.escape(name) for name in names_in(folder)])
+    names = [glob.escape(name) for name in names_in(folder)]
+    _fetch(hub, repository, info.sha, folder, names)
 
 
-def _fetch(hub: ModuleType, repository: Repository, folder: Path, patterns: list[str]) -> None:
+def _check_private(hub: ModuleType, repository: Repository) -> None:
+    """Refuse a repository that everybody may read.
+
+    Raises:
+        RecipeError: It is one.
+    """
+    if not hub.repo_info(repository.name, repo_type="model", token=True).private:
+        raise RecipeError(
+            f"{repository} is there already and public; only a new one is made private. Nothing "
+            "was uploaded. Make it private in its settings on the hub, or name another."
+        )
+
+
+def _fetch(
+    hub: ModuleType, repository: Repository, commit: str, folder: Path, patterns: list[str]
+) -> None:
     with _failures(repository):
         hub.snapshot_download(
             repository.name,
             repo_type="model",
-            revision=repository.revision,
+            revision=commit,
             local_dir=folder,
             allow_patterns=patterns,
         )
@@ -99,6 +124,10 @@ def _failures(repository: Repository) -> Iterator[None]:
         yield
     except errors.LocalTokenNotFoundError as failure:
         raise RecipeError(f"{repository}: there is no token for the hub. {LOG_IN}") from failure
+    except errors.HFValidationError as failure:
+        raise RecipeError(
+            f"{repository}: the hub takes no such name: {_first_line(failure)}. Choose another."
+        ) from failure
     except errors.RevisionNotFoundError as failure:
         raise ModelError(
             f"{repository}: the repository has no such revision. Name a branch, tag or commit "
@@ -123,8 +152,12 @@ def _refused(repository: Repository, failure: Any) -> CompressorError:
 
 
 def _unreachable(repository: Repository, failure: BaseException) -> ModelError:
-    lines = str(failure).strip().splitlines() or [type(failure).__name__]
     return ModelError(
-        f"{repository}: the hub cannot be asked: {lines[0].rstrip('. ')}. Try again later, or "
+        f"{repository}: the hub cannot be asked: {_first_line(failure)}. Try again later, or "
         "hand the package on as a folder."
     )
+
+
+def _first_line(failure: BaseException) -> str:
+    lines = str(failure).strip().splitlines() or [type(failure).__name__]
+    return lines[0].rstrip(". ")

@@ -29,12 +29,19 @@ LIMITS = """\
 ## Limits
 
 * It knows the classes and the preprocessing below, and gives some class for any other image too.
-* Accuracy is of test images from the same source as the training images. Nothing was measured of
-  pictures of another origin, of disturbed ones, or of single classes or groups of people.
+* {accuracy}
 * The certificate says that cutting changed nothing but rounding. It says nothing of what the search
   and the tuning changed: compare the accuracies for that.
 * Times are of one machine and its versions; measure on yours before you rely on them.
 """
+
+MEASURED = """\
+Accuracy is of test images from the same source as the training images{classes}.
+  Nothing was measured of pictures of another origin, of disturbed ones, or of groups of people."""
+OF_CLASSES = ";\n  the report of the run has it for each class"
+OF_NOBODY = """\
+Its accuracy is not said here. Measure it on test images of your own before you rely on it."""
+"""What the limits say of accuracy that was measured, in a run also class by class; and of none."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +70,15 @@ def card(description: Description, plan: StripPlan, records: Records) -> str:
         _making(description, plan, records.recipe),
         _certificate(records.certificate),
         _latency(records.latency, records.environment),
-        LIMITS,
+        LIMITS.format(accuracy=_accuracy(description, records.recipe)),
     )
     return "\n".join(sections)
+
+
+def _accuracy(description: Description, recipe: Mapping[str, Any]) -> str:
+    if description.accuracy is None:
+        return OF_NOBODY
+    return MEASURED.format(classes=OF_CLASSES if recipe else "")
 
 
 def front_matter(description: Description, recipe: Mapping[str, Any]) -> str:

@@ -13,7 +13,8 @@ from compressor.chatter import no_chatter
 from compressor.errors import CheckError, ExportError
 from compressor.export.onnx import EXAMPLE_BATCH, first_cause
 from compressor.export.structure_checks import BATCH_NAME
-from compressor.package.pickles import pickles_in
+from compressor.package.archive import unplain_in
+from compressor.package.graph import foreign_in
 
 STACK_TRACE = "stack_trace"
 
@@ -41,11 +42,17 @@ def save_program(module: nn.Module, image_shape: tuple[int, int, int], path: Pat
             f"{type(module).__name__} cannot be exported by torch.export: {first_cause(failure)} "
             "Change what forward does there, or what the network holds."
         ) from failure
-    if found := pickles_in(path):
+    if found := unplain_in(path):
         path.unlink()
         raise ExportError(
             f"{type(module).__name__} holds something that torch.export can only pickle "
             f"({found[0]}). Keep nothing but plain tensors in its parameters and buffers."
+        )
+    if foreign := next(foreign_in(path), None):
+        path.unlink()
+        raise ExportError(
+            f"{type(module).__name__} needs {foreign[1]!r} ({foreign[0] or 'a name'}), which "
+            "packages may not hold: torch could run it as code. Use operators of torch alone."
         )
 
 

@@ -22,16 +22,15 @@ from compressor.export.verify import (
     spread,
 )
 from compressor.files import read_json
+from compressor.package.check import check_package
 from compressor.package.load import Package, read_checked
 from compressor.package.manifest import (
     CERTIFICATE,
     ONNX,
     PROGRAM,
     SAMPLES,
-    check_files,
     package_folder,
 )
-from compressor.package.pickles import pickles_in
 from compressor.package.program import load_program
 from compressor.strip.certificate import FP32_BOUND, FP64_BOUND
 
@@ -129,17 +128,18 @@ def verify_package(path: str | os.PathLike[str]) -> Verification:
         path: Folder of the package, or a run directory that has one.
 
     Raises:
-        CheckError: A file was changed, so nothing of it was used; or torch cannot read the program.
+        CheckError: A file was changed or may hold a pickle or code, so nothing of it was used; or
+            torch cannot read the program.
         ModelError: There is no package, or its network cannot be built here.
     """
     folder = package_folder(path)
-    num_files = check_files(folder)
-    pickles = sum(len(pickles_in(file)) for file in folder.rglob("*") if file.is_file())
+    # Before anything of it is read: torch unpickles and evaluates parts of a program.
+    num_files = check_package(folder)
     package = read_checked(folder)
     samples = load_file(folder / SAMPLES)
     checks = (
         _exact("files that are as packaged", num_files, num_files),
-        _exact("pickle streams in them", pickles, 0),
+        _exact("pickle streams in them", 0, 0),
         *_outputs(package, folder, samples),
         *_certificate(read_json(folder / CERTIFICATE)),
         _exact("parameters", _num_parameters(package), package.description.counts.params),

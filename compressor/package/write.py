@@ -1,12 +1,15 @@
 """Writes the slim package, and tries it in a process of its own before it stands there."""
 
+import copy
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -40,6 +43,14 @@ from compressor.train.checkpoint import save_weights
 
 HOME = Path(__file__).parents[2]
 """Folder that compressor lies in."""
+
+PLACES = (
+    ("data", "path"),
+    ("model", "factory"),
+    ("model", "weights"),
+    ("tensorrt", "timing_cache"),
+)
+"""Settings of a recipe that name files and folders, by section."""
 
 VERIFY = "from compressor.cli import main; main()"
 
@@ -78,6 +89,19 @@ def packed_model(
         return packed, None
     file = find_file(home, folders)
     return packed.model_copy(update={"factory": f"{ARCHITECTURE}/{file.name}:{name}"}), file
+
+
+def packed_recipe(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe's settings as JSON, with the last names alone of the files and folders in them.
+
+    Places on a disk are nobody's business, and nothing that reads a package needs them.
+    """
+    packed: dict[str, Any] = copy.deepcopy(dict(settings))
+    for section, key in PLACES:
+        values = packed.get(section, {})
+        if values.get(key) is not None:
+            values[key] = Path(values[key]).name
+    return packed
 
 
 def write_package(folder: Path, contents: Contents) -> None:

@@ -26,7 +26,13 @@ from compressor.export.verify import (
 )
 from compressor.files import read_json, write_json
 from compressor.package.description import Accuracy, Counts, Description, Preprocessing
-from compressor.package.write import Contents, Records, packed_model, write_package
+from compressor.package.write import (
+    Contents,
+    Records,
+    packed_model,
+    packed_recipe,
+    write_package,
+)
 from compressor.recipe import shipped
 from compressor.report.write import write_report
 from compressor.stages.answers import answers_of
@@ -159,7 +165,7 @@ def package(context: Context, folder: Path) -> None:
         onnx=run.path("export", "model.onnx"),
         records=Records(
             certificate=read_json(run.path("strip", "certificate.json")),
-            recipe=recipe.model_dump(mode="json"),
+            recipe=packed_recipe(recipe.model_dump(mode="json")),
             environment=read_json(run.folder / "environment.json"),
             # Members of a family are timed beside each other, and not each for itself.
             latency=read_json(timed) if timed.is_file() else None,

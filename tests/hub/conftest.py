@@ -27,15 +27,17 @@ def package(tmp_path):
 
 
 class Hub:
-    """Repositories as folders, behind the three functions of ``huggingface_hub`` that are called.
+    """Repositories as folders, behind the four functions of ``huggingface_hub`` that are called.
 
-    Each call is held against the signature of the real function.
+    Each call is held against the signature of the real function, and names against its rules. Of a
+    repository each push is a commit, numbered from 1.
     """
 
     def __init__(self, folder, real):
         self.folder, self._real = folder, real
-        self.private = {}
+        self.private, self.commits, self.messages = {}, {}, []
         self.fails = None
+        self.asked = []
 
     def repository(self, name):
         return self.folder / name.replace("/", "--")
@@ -44,7 +46,15 @@ class Hub:
         bound = inspect.signature(getattr(self._real, name)).bind(*args, **words)
         if self.fails is not None:
             raise self.fails
+        self._real.utils.validate_repo_id(bound.arguments["repo_id"])
+        self.asked.append((name, bound.arguments.get("revision")))
         return bound.arguments
+
+    def repo_info(self, *args, **words):
+        name = self._call("repo_info", args, words)["repo_id"]
+        return SimpleNamespace(
+            private=self.private.get(name, False), sha=f"commit-{self.commits.get(name, 0)}"
+        )
 
     def create_repo(self, *args, **words):
         asked = self._call("create_repo", args, words)
@@ -59,7 +69,9 @@ class Hub:
         asked = self._call("upload_folder", args, words)
         place = self.repository(asked["repo_id"])
         shutil.copytree(asked["folder_path"], place, dirs_exist_ok=True)
-        return SimpleNamespace(commit_url=f"https://hub/{asked['repo_id']}/commit/1")
+        self.messages.append(asked["commit_message"])
+        number = self.commits[asked["repo_id"]] = self.commits.get(asked["repo_id"], 0) + 1
+        return SimpleNamespace(commit_url=f"https://hub/{asked['repo_id']}/commit/{number}")
 
     def snapshot_download(self, *args, **words):
         asked = self._call("snapshot_download", args, words)
@@ -79,8 +91,8 @@ def hub(tmp_path, monkeypatch):
     """A fake of the hub; its errors are those of the real package."""
     real = pytest.importorskip("huggingface_hub", reason="pip install 'compressor[hub]'")
     pytest.importorskip("huggingface_hub.errors")
-    functions = ("create_repo", "upload_folder", "snapshot_download")
-    for name in functions:
+    functions = ("create_repo", "repo_info", "upload_folder", "snapshot_download")
+    for name in (*functions, "utils"):
         getattr(real, name)  # loaded before it is hidden
     fake = Hub(tmp_path / "hub", real)
     fake.folder.mkdir()

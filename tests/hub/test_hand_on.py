@@ -71,6 +71,16 @@ class TestFolders:
         with pytest.raises(RecipeError, match="private is for repositories"):
             push(package, str(tmp_path / "mine"), private=True)
 
+    @pytest.mark.parametrize("place", ["README.md/slim", "README.md/deep/slim"])
+    def test_below_a_file_no_package_can_be_put(self, package, tmp_path, place):
+        (tmp_path / "README.md").write_text("mine")
+        for hand in (
+            lambda: push(package, str(tmp_path / place)),
+            lambda: pull(str(package), tmp_path / place),
+        ):
+            with pytest.raises(RecipeError, match="a part of the way to it is a file"):
+                hand()
+
     def test_what_is_no_package_is_told(self, tmp_path):
         with pytest.raises(ModelError, match="there is no package"):
             push(tmp_path, str(tmp_path / "mine"))
@@ -109,7 +119,7 @@ class TestFolders:
 
 @pytest.mark.usefixtures("hub")
 class TestTheHub:
-    """Through a fake of three functions, each call held against the real signature."""
+    """Through a fake of four functions, each call held against the real signature."""
 
     def test_a_package_comes_back_byte_for_byte(self, package, tmp_path):
         pushed = push(package, "hf:me/slim")
@@ -130,6 +140,42 @@ class TestTheHub:
         push(package, "hf:me/open")
         push(package, "hf:me/mine", private=True)
         assert hub.private == {"me/open": False, "me/mine": True}
+
+    def test_nothing_is_uploaded_to_a_public_one_where_a_private_one_is_asked(self, hub, package):
+        push(package, "hf:me/open")
+        before = files(hub.repository("me/open"))
+        (package / "README.md").write_text("# secret\n")
+        reseal(package)
+        with pytest.raises(RecipeError, match="hf:me/open is there already and public"):
+            push(package, "hf:me/open", private=True)
+        assert files(hub.repository("me/open")) == before
+
+    def test_a_private_one_that_is_there_takes_more(self, hub, package):
+        for _ in range(2):
+            push(package, "hf:me/mine", private=True)
+        assert hub.commits == {"me/mine": 2}
+
+    def test_a_commit_is_named_by_what_is_in_the_package(self, hub, package):
+        push(package, "hf:me/slim")
+        assert hub.messages == ["Package tiny"]
+
+    def test_all_that_is_pulled_is_of_one_commit(self, hub, package, tmp_path):
+        push(package, "hf:me/slim")
+        pull("hf:me/slim@main", tmp_path / "mine")
+        assert hub.asked[-3:] == [
+            ("repo_info", "main"),
+            *[("snapshot_download", "commit-1")] * 2,
+        ]
+
+    @pytest.mark.parametrize("name", ["me/slim--v1", "me/a..b", "me/x.git", f"me/{'x' * 97}"])
+    def test_a_name_that_the_hub_does_not_take_is_the_users(self, package, tmp_path, name):
+        for hand in (
+            lambda: push(package, f"hf:{name}"),
+            lambda: pull(f"hf:{name}", tmp_path / "mine"),
+        ):
+            with pytest.raises(RecipeError, match=r"hub takes no such name: .* Choose another"):
+                hand()
+        assert not (tmp_path / "mine").exists()
 
     def test_a_changed_package_is_not_uploaded(self, hub, package):
         (package / "README.md").write_text("# other\n")

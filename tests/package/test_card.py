@@ -90,6 +90,21 @@ def test_what_nobody_measured_is_said_to_be_so(told):
     assert "recipe.json" not in text
     assert "model-index" not in front(text)
     assert section(text, "Latency").strip() == "Not measured here."
+    assert "* Its accuracy is not said here." in section(text, "Limits")
+    assert "test images from the same source" not in text
+
+
+def test_the_limits_say_of_what_accuracy_was_measured(told):
+    description, plan, records = told
+    limits = section(card(*told), "Limits")
+    assert "* Accuracy is of test images from the same source as the training images;" in limits
+    assert "the report of the run has it for each class." in limits
+    assert "not said here" not in limits
+    without_run = section(card(description, plan, replace(records, recipe={})), "Limits")
+    assert (
+        "* Accuracy is of test images from the same source as the training images." in without_run
+    )
+    assert "class." not in without_run
 
 
 def test_it_says_how_the_network_was_trained_and_cut(told):

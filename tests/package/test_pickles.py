@@ -1,6 +1,7 @@
 import io
 import pickle
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -54,12 +55,63 @@ def test_bytes_that_only_begin_like_a_pickle_are_none(tmp_path, data):
 
 def test_numbers_are_no_pickle_whatever_their_bytes(tmp_path):
     numbers = np.random.default_rng(0).integers(0, 256, 4000, dtype=np.uint8)
+    weights = np.random.default_rng(1).normal(0, 0.1, 1000).astype("<f4").view(np.uint8)
     for opening in (2, 3, 4, 5):
-        numbers[:2] = 0x80, opening
-        (tmp_path / "numbers").write_bytes(numbers.tobytes())
-        assert pickles_in(tmp_path / "numbers") == []
+        for noise in (numbers, weights):
+            noise[:2] = 0x80, opening
+            (tmp_path / "numbers").write_bytes(noise.tobytes())
+            assert pickles_in(tmp_path / "numbers") == []
     save_file(STATE, tmp_path / "state.safetensors")
     assert pickles_in(tmp_path / "state.safetensors") == []
+
+
+CALL = b"X\x04\0\0\0true\x85R"
+
+
+@pytest.mark.parametrize(
+    "opening",
+    [
+        b"cposix\nsystem\n",
+        b"X\x05\0\0\0posixX\x06\0\0\0system\x93",
+        b"(iposix\nsystem\n",
+        # `pickletools` takes neither of these, and unpicklers take both.
+        b"I0x10\n0cposix\nsystem\n",
+        b"S'\xc3\xa9'\n0cposix\nsystem\n",
+    ],
+    ids=["global", "stack-global", "inst", "odd-number", "odd-text"],
+)
+@pytest.mark.parametrize("end", [b"\xff", b"", b"X\xff\0\0\0", b"."])
+def test_a_stream_that_breaks_off_after_an_import_is_one(tmp_path, opening, end):
+    (tmp_path / "file").write_bytes(b"\x80\x02" + opening + CALL + end)
+    assert pickles_in(tmp_path / "file") == ["file"]
+
+
+class Marks:
+    """Leaves a mark where it is unpickled."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return Path.touch, (self.mark,)
+
+
+def test_what_is_called_a_broken_stream_here_would_have_been_executed(tmp_path):
+    stream = pickle.dumps(Marks(tmp_path / "mark"), 2)[:-1] + b"\xff"
+    (tmp_path / "file").write_bytes(stream)
+    assert pickles_in(tmp_path / "file") == ["file"]
+    assert not (tmp_path / "mark").exists()
+    with pytest.raises(pickle.UnpicklingError):
+        pickle.loads(stream)
+    assert (tmp_path / "mark").exists()
+
+
+def test_of_two_members_of_one_name_both_are_looked_at(tmp_path):
+    with zipfile.ZipFile(tmp_path / "twice.zip", "w") as archive:
+        archive.writestr("a", pickle.dumps([1]))
+        with pytest.warns(UserWarning, match="Duplicate name"):
+            archive.writestr("a", "plain")
+    assert pickles_in(tmp_path / "twice.zip") == ["twice.zip:a"]
 
 
 def test_nothing_is_executed(tmp_path):

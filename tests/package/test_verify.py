@@ -1,5 +1,9 @@
+import io
 import json
+import pickle
 import re
+import zipfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -90,13 +94,56 @@ def test_another_size_than_recorded_does_not_hold(copied, reseal):
 def test_a_pickle_does_not_hold_even_with_a_manifest_that_knows_it(copied, reseal):
     torch.save({"a": torch.ones(1)}, copied / "extra.pt")
     reseal(copied)
-    assert failed(verify_package(copied)) == ["pickle streams in them"]
+    with pytest.raises(CheckError, match=r"extra\.pt:extra/data\.pkl holds a pickle"):
+        verify_package(copied)
+
+
+class Marks:
+    """Leaves a mark where it is unpickled."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return Path.touch, (self.mark,)
+
+
+def change_program(folder, changed):
+    """Write ``model.pt2`` anew with other bytes in some members."""
+    path = folder / "model.pt2"
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in (members | changed).items():
+            archive.writestr(name, data)
+
+
+@pytest.mark.parametrize("protocol", [0, 2])
+def test_a_pickle_in_the_program_is_told_before_anything_unpickles_it(
+    copied, reseal, tmp_path, protocol
+):
+    stream = io.BytesIO()
+    torch.save(Marks(tmp_path / "mark"), stream, pickle_protocol=2)
+    data = stream.getvalue() if protocol else pickle.dumps(Marks(tmp_path / "mark"), 0)
+    change_program(copied, {"model/data/sample_inputs/model.pt": data})
+    reseal(copied)
+    result = call("verify", copied)
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert "model.pt2:model/data/sample_inputs/model.pt holds a pickle" in result.stderr
+    assert not (tmp_path / "mark").exists()
 
 
 def test_a_program_that_torch_cannot_read_is_one_line(copied, reseal):
-    (copied / "model.pt2").write_bytes(b"no archive")
+    change_program(copied, {"model/models/model.json": b"{}"})
     reseal(copied)
     with pytest.raises(CheckError, match=r"model\.pt2 cannot be loaded by torch .*environment"):
+        verify_package(copied)
+
+
+def test_a_program_that_is_no_archive_is_one_line(copied, reseal):
+    (copied / "model.pt2").write_bytes(b"no archive")
+    reseal(copied)
+    with pytest.raises(CheckError, match=r"model\.pt2 is a broken archive"):
         verify_package(copied)
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torchvision
 from safetensors.torch import load_file
 from torch import nn
 
@@ -13,7 +14,13 @@ from compressor.errors import CheckError, ExportError, ModelError
 from compressor.files import read_json
 from compressor.package.page import page
 from compressor.package.program import load_program, save_program
-from compressor.package.write import Contents, Records, packed_model, write_package
+from compressor.package.write import (
+    Contents,
+    Records,
+    packed_model,
+    packed_recipe,
+    write_package,
+)
 from compressor.recipe import shipped
 from compressor.strip.plan import StripPlan
 from compressor.tasks.model import ModelSettings
@@ -74,13 +81,26 @@ def test_a_network_that_is_not_the_onnx_file_is_not_packed(contents, tmp_path):
 
 def test_recipe_and_records_are_those_of_the_run(packed):
     run = packed.parent
-    assert read_json(packed / "recipe.json") == read_json(run / "settings.json")
+    assert read_json(packed / "recipe.json") == packed_recipe(read_json(run / "settings.json"))
     for name in ("certificate.json", "plan.json"):
         assert read_json(packed / name) == read_json(run / "strip" / name)
     assert read_json(packed / "environment.json") == read_json(run / "environment.json")
     assert (packed / "model.onnx").read_bytes() == (run / "export" / "model.onnx").read_bytes()
     factory = (shipped("models") / "residual.py").read_text()
     assert (packed / "architecture" / "residual.py").read_text() == factory
+
+
+def test_a_packed_recipe_names_files_and_no_folders():
+    recipe = {
+        "data": {"source": "image-folder", "path": "/home/me/acme/photos"},
+        "model": {"factory": "/home/me/acme/net.py:build", "weights": "../acme/best.pth"},
+        "tensorrt": {"timing_cache": None},
+    }
+    packed = packed_recipe(recipe)
+    assert packed["data"] == {"source": "image-folder", "path": "photos"}
+    assert packed["model"] == {"factory": "net.py:build", "weights": "best.pth"}
+    assert packed["tensorrt"] == {"timing_cache": None}
+    assert recipe["data"]["path"] == "/home/me/acme/photos"
 
 
 def test_everybody_may_read_a_package_that_may_read_its_folder(packed):
@@ -157,10 +177,19 @@ class TestProgram:
             save_program(Choosy(), (1, 8, 8), tmp_path / "model.pt2")
         assert list(tmp_path.iterdir()) == []
 
+    def test_a_network_of_foreign_operators_is_refused_when_it_is_packed(self, tmp_path):
+        class Looker(nn.Module):
+            def forward(self, images):
+                return torchvision.ops.roi_align(images, images.flatten(1)[:, :5], 2)
+
+        with pytest.raises(ExportError, match="Looker needs 'torch.ops.torchvision.roi_align"):
+            save_program(Looker(), (1, 8, 8), tmp_path / "model.pt2")
+        assert list(tmp_path.iterdir()) == []
+
     @pytest.mark.parametrize(
         ("mixing", "told"),
         [
-            (torch.eye(8).as_subclass(Own), r"only pickle \(model\.pt2:model/data/weights/.*pkl"),
+            (torch.eye(8).as_subclass(Own), r"only pickle \(model\.pt2:model/data/weights/.*json"),
             (torch.eye(8).to_sparse(), "Cannot access storage of SparseTensorImpl"),
         ],
     )
