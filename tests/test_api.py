@@ -258,6 +258,10 @@ class TestStrip:
                 {"keep_macs": 0.5, "settings": {"keep_params": 0.5}},
                 "keep_macs = 0.5 and keep_params = 0.5 are two budgets",
             ),
+            (
+                {"keep_macs": 0.5, "settings": {"keep_macs": 0.3}},
+                "keep_macs = 0.5 and keep_macs = 0.3 in the settings are two budgets",
+            ),
             ({"settings": {"freeze": ["0"]}}, "freeze acts where couplings are found"),
             ({"settings": {"round_to": "auto"}}, "needs a target"),
         ],
@@ -277,6 +281,16 @@ class TestStrip:
     def test_a_structure_and_a_budget_contradict_each_other(self, couplings):
         with pytest.raises(RecipeError, match="kept as it is"):
             cut(couplings, couplings.everything(), keep_macs=0.5)
+
+    @pytest.mark.parametrize("given", [{"floor_share": 0.5}, {"round_to": 1}, {"order": "entry"}])
+    def test_a_structure_and_what_chooses_units_contradict_each_other(self, couplings, given):
+        settings = compressor.StripSettings(**given)
+        with pytest.raises(RecipeError, match=f"so {next(iter(given))} would change nothing"):
+            cut(couplings, couplings.everything(), settings=settings)
+
+    def test_how_a_structure_is_certified_may_be_chosen(self, couplings):
+        settings = compressor.StripSettings(statistics="random")
+        assert cut(couplings, couplings.everything(), settings=settings).certificate
 
 
 class TestPackage:

@@ -23,6 +23,9 @@ OF_COUPLINGS = frozenset({"engine", "heads", "depth", "keep", "freeze"})
 OF_A_RUN = frozenset({"keep_latency", "latency_ms", "at_epoch"})
 """Settings of stripping that act before it, and those that need what a run has measured."""
 
+OF_CHOICES = frozenset({"floor_share", "round_to", "order", "widths"})
+"""Settings by which units are chosen; a structure has chosen already."""
+
 
 @dataclass(frozen=True)
 class Stripped:
@@ -80,12 +83,12 @@ def strip_network(
             where the network is.
         keep_macs: Share of the MACs that stays, in (0, 1]; other budgets stand in ``settings``.
         settings: As in ``[strip]``: budget, floors, rounding of widths. By default every coupling
-            keeps a tenth, and widths are multiples of 8.
+            keeps a tenth, and widths are multiples of 8, of couplings with fewer channels of 4.
 
     Raises:
         StructureError: The structure is not one of these couplings.
         BudgetError: The budget cannot be met, or is one for recipes.
-        RecipeError: A setting that does not act here, or two budgets.
+        RecipeError: A setting that does not act here, or two budgets, be they equal.
         CheckError: The stripped network is not the masked one.
     """
     asked, masks = _asked(keep_macs, settings, kept), None
@@ -118,6 +121,11 @@ def _asked(
     """
     given = {} if settings is None else settings.model_dump(exclude_unset=True)
     if keep_macs is not None:
+        if given.get("keep_macs") is not None:
+            raise RecipeError(
+                f"keep_macs = {keep_macs:g} and keep_macs = {given['keep_macs']:g} in the settings "
+                "are two budgets. Give one."
+            )
         given["keep_macs"] = keep_macs
     if foreign := sorted(given.keys() & OF_A_RUN):
         raise BudgetError(
@@ -136,5 +144,10 @@ def _asked(
         raise RecipeError(
             "A structure is kept as it is, and a budget chooses another. Give the method for the "
             "budget, or the structure alone."
+        )
+    if isinstance(kept, Structure) and (idle := sorted(given.keys() & OF_CHOICES)):
+        raise RecipeError(
+            f"A structure is kept as it is, so {' and '.join(idle)} would change nothing. Leave it "
+            "out, or give the method in place of the structure."
         )
     return asked
