@@ -8,7 +8,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 WRITTEN_BY_TOOLS = {
     *("bench_step", "claims", "compare", "latency", "methods", "orders", "transfer", "zoo"),
-    *("sizes-cifar10-resnet20", "sizes-fashion-mnist", "given-photos"),
+    *("sizes-cifar10-resnet20", "sizes-fashion-mnist", "given-photos", "trial"),
 }
 """Tables, by the names of their pages."""
 

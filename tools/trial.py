@@ -66,9 +66,9 @@ def tried(folder: Path, weights: Path) -> Record:
     # Of a copy: building leaves files beside the sources.
     shutil.copytree(ROOT, folder / "source", ignore=shutil.ignore_patterns(".*", "runs", "site"))
     steps.take(
-        "wheel", sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", ".", "source"
+        "wheel", sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", ".", "./source"
     )
-    (wheel,) = folder.glob("*.whl")
+    (wheel,) = folder.glob("compressor-*.whl")
     steps.take("venv", sys.executable, "-m", "venv", "venv")
     steps.take("install", "venv/bin/pip", "install", "-q", wheel.name)
     command = "venv/bin/compressor"
