@@ -1,11 +1,10 @@
 """The table of searches of trained networks: means over the seeds, and how far ahead of rivals."""
 
-import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from seeds import as_points, as_share, mean_and_error, source_line
+from seeds import as_points, as_share, compared, source_line
 
 from compressor.files import write_json, write_text
 
@@ -30,32 +29,8 @@ TITLES = {
 
 def summary(rows: Sequence[Row]) -> list[Row]:
     """Mean and standard error over the seeds, and of the gap that our row has over each."""
-    ours = {_place(row): row["accuracy"] for row in rows if row["row"] == OURS}
-    rates = sorted({row["tune_lr"] for row in rows if row["tune_lr"] is not None})
-    found = []
-    for share, rate in [(1.0, None), *((share, rate) for share in SHARES for rate in rates)]:
-        for name in TITLES:
-            some = [r for r in rows if (r["row"], r["share"], r["tune_lr"]) == (name, share, rate)]
-            if not some:
-                continue
-            gaps = [ours[_place(r)] - r["accuracy"] for r in some if _place(r) in ours]
-            found.append(
-                {
-                    "row": name,
-                    "share": share,
-                    "tune_lr": rate,
-                    "seeds": len(some),
-                    "accuracy": mean_and_error([r["accuracy"] for r in some]),
-                    "ahead": mean_and_error(gaps) if gaps and name != OURS else None,
-                    "macs_share": statistics.mean(r["macs_share"] for r in some),
-                }
-            )
-    return found
-
-
-def _place(row: Row) -> tuple[float, float | None, int]:
-    """What two rows must have in common to be compared."""
-    return row["share"], row["tune_lr"], row["seed"]
+    rates = sorted(rows, key=lambda row: (-row["share"], row["tune_lr"] or 0.0))
+    return compared(rates, ("share", "tune_lr"), list(TITLES), OURS)
 
 
 def write_table(table: Row, docs: Path) -> None:

@@ -32,6 +32,43 @@ def spread(values: Sequence[float]) -> dict[str, Any]:
     return {"mean": statistics.fmean(values), "standard_error": error, "each": list(values)}
 
 
+def compared(
+    rows: Sequence[dict[str, Any]], keys: Sequence[str], names: Sequence[str], ours: str
+) -> list[dict[str, Any]]:
+    """Mean and error over the seeds of each row, and of how far ``ours`` is ahead, seed by seed.
+
+    Args:
+        rows: ``row`` (a name), ``seed``, ``accuracy``, ``macs_share`` and ``keys`` each.
+        keys: What two rows must have in common to be compared, such as their size.
+        names: In the order wanted; what the rows have of ``keys`` stays in their own.
+        ours: The name that others are compared with.
+    """
+    partner = {_place(row, keys): row["accuracy"] for row in rows if row["row"] == ours}
+    found = []
+    for values in dict.fromkeys(tuple(row[key] for key in keys) for row in rows):
+        here = [row for row in rows if tuple(row[key] for key in keys) == values]
+        for name in names:
+            if not (some := [row for row in here if row["row"] == name]):
+                continue
+            both = [(partner.get(_place(row, keys)), row["accuracy"]) for row in some]
+            gaps = [own - rival for own, rival in both if own is not None]
+            found.append(
+                {
+                    "row": name,
+                    **dict(zip(keys, values, strict=True)),
+                    "seeds": len(some),
+                    "accuracy": mean_and_error([row["accuracy"] for row in some]),
+                    "ahead": mean_and_error(gaps) if gaps and name != ours else None,
+                    "macs_share": statistics.fmean(row["macs_share"] for row in some),
+                }
+            )
+    return found
+
+
+def _place(row: dict[str, Any], keys: Sequence[str]) -> tuple[Any, ...]:
+    return (row["seed"], *(row[key] for key in keys))
+
+
 def as_share(pair: Sequence[float]) -> str:
     """Mean and error of shares, in percent."""
     mean, error = pair

@@ -1,12 +1,11 @@
 """The table of sizes: means over the seeds, how far ahead of each rival, and the page."""
 
 import argparse
-import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from seeds import as_points, as_share, made_by, mean_and_error, source_line
+from seeds import as_points, as_share, compared, made_by, mean_and_error, source_line
 
 from compressor.files import write_json, write_text
 
@@ -23,27 +22,8 @@ TITLES = {
 
 def summary(rows: Sequence[Row]) -> list[Row]:
     """Mean and standard error over the seeds, and of the gap that DessiLBI has over each rival."""
-    ours = {(r["share"], r["seed"]): r["accuracy"] for r in rows if r["row"] == "dessilbi"}
-    found = []
-    for share in SHARES:
-        for name in TITLES:
-            some = [r for r in rows if (r["row"], r["share"]) == (name, share)]
-            if not some:
-                continue
-            gaps = [
-                ours[share, r["seed"]] - r["accuracy"] for r in some if (share, r["seed"]) in ours
-            ]
-            found.append(
-                {
-                    "row": name,
-                    "share": share,
-                    "seeds": len(some),
-                    "accuracy": mean_and_error([r["accuracy"] for r in some]),
-                    "ahead": mean_and_error(gaps) if gaps and name != "dessilbi" else None,
-                    "macs_share": statistics.mean(r["macs_share"] for r in some),
-                }
-            )
-    return found
+    largest_first = sorted(rows, key=lambda row: -row["share"])
+    return compared(largest_first, ("share",), list(TITLES), "dessilbi")
 
 
 def told_by(options: argparse.Namespace) -> Row:

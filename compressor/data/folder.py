@@ -122,6 +122,7 @@ def _check_classes(labels: Labels, listing: Listing, found: Decoded) -> None:
         return
     label = int(counts.argmin())
     lost = np.setdiff1d(np.arange(len(listing.train)), found.kept)
+    # Those of the test files follow in ``broken``.
     why = next(
         why
         for place, why in zip(lost, found.broken, strict=False)

@@ -13,7 +13,7 @@ from compressor.count import count
 from compressor.dry_run.data import dry_data
 from compressor.errors import BudgetError, CompressorError
 from compressor.export.onnx import export_onnx
-from compressor.stages.early import unranked
+from compressor.stages.early import asked_of
 from compressor.stages.in_time import Measuring, check_floors
 from compressor.stages.ready import check_here
 from compressor.stages.stripping import check_network
@@ -74,7 +74,7 @@ class Checks:
                 f"strip.at_epoch = {strip.at_epoch}: the search has {self._recipe.train.epochs} "
                 "epochs. Name one of them."
             )
-        context, problem = self._context, unranked(self._context, self._model)
+        context, problem = self._context, asked_of(self._context, self._model)
         if strip.in_time:
             around = Measuring.of(self._recipe, context.data.image_shape, context.console)
             yield check_floors(problem, around)

@@ -1,15 +1,13 @@
 """Whether the recipe that was written can be run here: its engines, and its budget."""
 
-import torch
-
 from compressor.console import Console
 from compressor.init.draft import Draft
 from compressor.recipe import Recipe
-from compressor.stages.in_time import Measuring, Problem, check_floors
+from compressor.stages.early import unranked
+from compressor.stages.in_time import Measuring, check_floors
 from compressor.stages.ready import check_here
 from compressor.stages.widths import engine_multiple
 from compressor.strip.budget import solve
-from compressor.structure import Path as UnitsPath
 
 
 def check_recipe_here(recipe: Recipe, draft: Draft, console: Console) -> None:
@@ -28,12 +26,10 @@ def check_recipe_here(recipe: Recipe, draft: Draft, console: Console) -> None:
     model, cutting, shape = draft.network.model, draft.cutting, draft.data[1].image_shape
     multiple = engine_multiple(recipe.target).channels
     settings = recipe.strip.model_copy(update={"round_to": multiple})
-    couplings = cutting.couplings
-    # No unit is worth more than another yet; whether widths can meet a budget is the same.
-    path = UnitsPath.of_scores("none", {c.name: torch.ones(c.num_units) for c in couplings.free})
+    problem = unranked(model, cutting.couplings, cutting.cost, settings)
     if settings.in_time:
         console.say("init: timing what the budget leaves at least")
-        problem = Problem(model, couplings, cutting.cost, path, settings)
         check_floors(problem, Measuring.of(recipe, shape, console))
     else:
-        solve(couplings, cutting.cost, path, couplings.everything(), settings)
+        everything = cutting.couplings.everything()
+        solve(cutting.couplings, cutting.cost, problem.path, everything, settings)

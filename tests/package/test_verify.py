@@ -40,7 +40,7 @@ def test_all_of_a_package_as_it_was_made_holds(packed):
     for inputs in ("samples", "random images"):
         assert figures[f"torch.export program against network, {inputs}"] <= TORCH_TOLERANCE
         assert figures[f"ONNX file against network, {inputs}"] <= FP32_TOLERANCE
-    assert figures["pickle streams in them"] == 0
+    assert figures["files that are as packaged, no pickle in them"] > 5
     verification.check()
 
 
