@@ -44,13 +44,14 @@ def test_every_row_of_the_page_has_a_search_and_a_title():
 
 def test_slices_of_one_search_are_tuned_at_every_rate_and_kept(tmp_path, capfd):
     places = ("--out", str(tmp_path / "runs"), "--docs", str(tmp_path))
-    which = ("--only", "lam-2", "--tune-lr", "0.01,0.02")
+    which = ("--only", "lam-2", "--tune-lr", "0.01,0.02", "--note", "Digits, few epochs.")
     given.main([*QUICK, *places, *which])
     table = read_json(tmp_path / "given-digits.json")
     found = {(r["row"], r["share"], r["tune_lr"]) for r in table["rows"]}
     slices = {("lam-2", share, lr) for share in (0.5, 0.25) for lr in (0.01, 0.02)}
     assert found == {("dense", 1.0, None), *slices}
     assert all(r["macs_share"] <= r["share"] for r in table["rows"])
+    assert "\n\nDigits, few epochs.\n\n" in (tmp_path / "given-digits.md").read_text()
     searched = tmp_path / "runs" / "digits" / "seed0" / "lam-2" / "train" / "weights.safetensors"
     before = searched.stat().st_mtime_ns
     given.main([*QUICK, *places, *which])

@@ -76,6 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
     parser.add_argument("--workers", type=int, default=1, help="processes at a time")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    parser.add_argument("--note", action="append", default=[], help="a paragraph for the page")
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "given")
     parser.add_argument("--docs", type=Path, default=ROOT / "docs")
     options = parser.parse_args(arguments)
@@ -92,9 +93,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ]
     about = made_by("tools/given.py", options)
     about["command"] += f" --search {options.search} --tune {options.tune}"
-    write_table(
-        {"about": about, "recipe": Path(options.recipe).stem, "networks": rows}, options.docs
-    )
+    table = {"about": about, "recipe": Path(options.recipe).stem, "text": options.note}
+    write_table(table | {"networks": rows}, options.docs)
 
 
 def asked_of(options: argparse.Namespace, names: Sequence[str]) -> list[Asked]:

@@ -47,7 +47,7 @@ def as_markdown(table: Row) -> str:
         "",
         source_line(table["about"]),
         "",
-        *[line for text in table.get("text", ()) for line in (text, "")],
+        *[line for text in table["text"] for line in (text, "")],
         "Accuracy on the test images, mean and standard error over the seeds. All rows of a seed "
         "have the same epochs of search and of tuning, and the same dense network as teacher. The "
         f"last column: how far {TITLES[OURS]} is ahead at the same size and rate of tuning, in "
